@@ -1,0 +1,98 @@
+"""The `prefdisco` command, and the way every script reports an error: one line on standard error, exit code 2.
+
+`friendly` and `configure` are what the scripts in train/ and eval/ share with it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from prefdisco import __version__
+from prefdisco.complaints import COMMAND_LINE
+from prefdisco.config import Config, ConfigError, EvaluateConfig, help_text, load, parse_words
+from prefdisco.files import RunError
+from prefdisco.llm.base import ModelError
+from prefdisco.schema import DataError, Scenario, read_jsonl
+
+USAGE = """usage: prefdisco COMMAND
+
+  prefdisco evaluate agent=PATH [key=value ...]   play scenarios, grade them, print a table
+  prefdisco validate FILE                         check a JSON Lines file of scenarios
+  prefdisco --version
+
+`prefdisco evaluate --help` lists the keys."""
+
+EXPECTED_ERRORS = (ConfigError, DataError, ModelError, RunError)
+C = TypeVar("C", bound=Config)
+
+
+@contextmanager
+def friendly(name: str = "prefdisco") -> Iterator[None]:
+    """Print the errors that a user can cause as `name: error: ...` and exit with 2; all others keep their traceback.
+
+    Works as `with friendly():` and as the decorator `@friendly()`. Ctrl-C exits with 130.
+    """
+    try:
+        yield
+    except EXPECTED_ERRORS as error:
+        print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; the same command continues where it stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def configure(model_class: type[C], argv: Sequence[str], usage: str) -> tuple[C, bool]:
+    """(the configuration that `argv` describes, whether --dry-run was given). --help prints and exits with 0."""
+    words, dry_run, wants_help = parse_words(argv)
+    if wants_help:
+        print(help_text(model_class, usage))
+        raise SystemExit(0)
+    return load(model_class, words), dry_run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The entry point of the `prefdisco` command; `argv` defaults to the process's own."""
+    command, *arguments = (sys.argv[1:] if argv is None else list(argv)) or ["--help"]
+    with friendly():
+        if command in ("--help", "-h"):
+            print(USAGE)
+        elif command == "--version":
+            print(f"prefdisco {__version__}")
+        elif command == "evaluate":
+            evaluate(arguments)
+        elif command == "validate":
+            validate(arguments)
+        else:
+            raise ConfigError(f"{COMMAND_LINE}: unknown command {command!r}; commands are evaluate and validate")
+    return 0
+
+
+def evaluate(argv: Sequence[str], usage: str = "usage: prefdisco evaluate agent=PATH [key=value ...]") -> None:
+    """Evaluate an agent as `argv` says; prints the table and the run folder."""
+    config, dry_run = configure(EvaluateConfig, argv, usage)
+    if dry_run:
+        print(config.to_yaml(), end="")
+        return
+    from prefdisco.evaluate import run_evaluation  # brings torch
+
+    run_evaluation(config)
+
+
+def validate(argv: Sequence[str]) -> None:
+    """Read a file of scenarios to its end and print how many there are."""
+    if argv and argv[0] in ("--help", "-h"):
+        print("usage: prefdisco validate FILE")
+        return
+    if len(argv) != 1:
+        raise ConfigError(f"{COMMAND_LINE}: expected one file: prefdisco validate FILE")
+    count = sum(1 for _ in read_jsonl(Path(argv[0]), Scenario))
+    print(f"{argv[0]}: {count} scenarios")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""What can be configured: one model a command, each section its own class. `load` makes them; see prefdisco.loading.
+
+    recipe = load(SFTRecipe, ["recipe=selfdistill", "data.policy=random"])
+
+The sections `trainer`, `peft` and the pretraining `model` take the field names of the library that uses them, verbatim;
+the script that imports the library checks them with `check_trainer`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from prefdisco.loading import (
+    Config,
+    ConfigError,
+    Recipe,
+    Section,
+    check_trainer,
+    find_recipe,
+    help_text,
+    load,
+    parse_words,
+    recipes,
+)
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "CorpusConfig",
+    "DataConfig",
+    "EvalConfig",
+    "EvaluateConfig",
+    "Mix",
+    "PretrainRecipe",
+    "Recipe",
+    "SFTRecipe",
+    "ScenarioConfig",
+    "TokenizerConfig",
+    "check_trainer",
+    "find_recipe",
+    "help_text",
+    "load",
+    "parse_words",
+    "recipes",
+]
+
+
+class ScenarioConfig(Section):
+    source: str = Field(default="pocket", description="where scenarios come from: pocket, or a JSON Lines file")
+    train_limit: int = Field(default=2000, ge=1, description="scenarios to make training data from")
+    eval_split: Literal["test", "heldout"] = Field(
+        default="test", description="new problems and people; or new families and types"
+    )
+    eval_limit: int = Field(default=400, ge=1, description="scenarios of the evaluations before and after")
+    seed: int = Field(default=0, description="seed of the draw of scenarios")
+
+
+class Mix(Section):
+    plain: float = Field(
+        default=0.2, ge=0, le=1, description="share of plain problems, without a profile: keeps the baseline ability"
+    )
+    oracle: float = Field(default=0.1, ge=0, le=1, description="share of examples whose prompt states the profile")
+    no_think: float = Field(default=0.0, ge=0, le=1, description="share of examples answered without thinking")
+
+
+class DataConfig(Section):
+    engine: Literal["selfdistill"] = Field(default="selfdistill", description="how training examples are made")
+    policy: Literal["exact", "random", "fixed", "self"] = Field(
+        default="exact", description="who chooses a dialogue's questions"
+    )
+    budget: int = Field(default=5, ge=0, description="questions allowed in a dialogue")
+    question_cost: float = Field(
+        default=0.02, ge=0, description="alignment points that a question must be expected to gain"
+    )
+    samples: int = Field(default=4, ge=1, description="traces written for a scenario")
+    temperature: float = Field(default=1.0, ge=0, description="sampling temperature of the traces")
+    margin: float = Field(
+        default=0.25, ge=0, description="alignment points by which a trace must beat the generic answer"
+    )
+    max_tokens: int = Field(default=256, ge=1, description="tokens of a trace, thinking included")
+    mix: Mix = Mix()
+
+
+class EvalConfig(Section):
+    conditions: list[str] = Field(
+        default=["baseline", "discovery", "oracle"], min_length=1, description="what the agent is told and may do"
+    )
+    seeds: list[int] = Field(default=[0], min_length=1, description="every scenario is played once with each")
+    temperature: float = Field(default=1.0, ge=0, description="sampling temperature of the agent; 0 is greedy")
+    max_tokens: int = Field(default=256, ge=1, description="tokens of one turn of the agent, thinking included")
+    budget: int = Field(default=5, ge=0, description="turns before the final answer is asked for")
+    user: Literal["passive", "collaborative", "nostop"] = Field(
+        default="passive", description="variant of the simulated person"
+    )
+    batch_size: int = Field(default=128, ge=1, description="dialogues generated together")
+    adaptivity: bool = Field(default=False, description="also measure how questions react to changed answers (slower)")
+
+
+class SFTRecipe(Recipe):
+    """What train/sft.py does; `trainer` takes the field names of trl.SFTConfig."""
+
+    kind: Literal["sft"] = Field(default="sft", description="what the recipe is for")
+    model: str = Field(default="pocket-base", description="a folder, a Hub id, or pocket-base")
+    scenarios: ScenarioConfig = ScenarioConfig()
+    data: DataConfig = DataConfig()
+    eval: EvalConfig = EvalConfig()
+    peft: dict[str, Any] | None = Field(default=None, description="fields of peft.LoraConfig; none trains all weights")
+
+
+class CorpusConfig(Section):
+    documents: int = Field(default=200_000, ge=1, description="documents of Pocket text")
+    seed: int = Field(default=0, description="seed of the corpus")
+    mix: dict[str, float] = Field(default={}, description="share of each sort of document")
+
+
+class TokenizerConfig(Section):
+    vocab_size: int = Field(default=1024, ge=1, description="tokens, special ones included")
+
+
+class PretrainRecipe(Recipe):
+    """What train/pretrain.py does; `model` takes the field names of transformers.LlamaConfig."""
+
+    kind: Literal["pretrain"] = Field(default="pretrain", description="what the recipe is for")
+    corpus: CorpusConfig = CorpusConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    model: dict[str, Any] = Field(default={}, description="fields of transformers.LlamaConfig")
+
+
+class EvaluateConfig(EvalConfig, Config):
+    """What `prefdisco evaluate` and eval/run.py do; made of words alone."""
+
+    agent: str = Field(min_length=1, description="the model to evaluate: a folder, a Hub id, or pocket-base")
+    scenarios: str = Field(default="pocket", description="pocket, pocket:heldout, or a JSON Lines file of scenarios")
+    limit: int = Field(default=400, ge=1, description="scenarios to play")
+    judge: str = Field(default="exact", description="who grades the responses")
+    thinking: bool = Field(default=True, description="whether the agent thinks before each turn")
+    answers: Literal["own", "shuffled"] = Field(
+        default="own", description="whose profile the user answers from; shuffled: another's"
+    )
+    run: str | None = Field(default=None, description="run folder")

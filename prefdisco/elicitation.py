@@ -1,0 +1,191 @@
+"""Which question to ask next: policies over a belief about the person, and the ceiling that agents are compared with.
+
+A policy sees what was answered so far and names an attribute, or None to stop. The value of a question is the expected
+rise in PrefAlign of the best plan (the greedy expected value of PEP, arXiv 2602.15012). A question costs `cost`
+alignment points; asking stops at the budget or when nothing is worth its cost.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Protocol, Self, TypeVar
+
+from prefdisco.schema import Preference, Scenario
+
+Answered = Sequence[tuple[str, str | None]]
+WORTHLESS = 1e-9  # alignment points; a gain below it is rounding
+
+
+class Belief(Protocol):
+    """What is known about a person. Immutable; equal keys mean equal beliefs."""
+
+    @property
+    def key(self) -> Hashable: ...
+    @property
+    def answered(self) -> Answered: ...
+    @property
+    def candidates(self) -> tuple[str, ...]: ...
+    def outcomes(self, attribute: str) -> list[tuple[float, str | None]]: ...
+    def answer(self, attribute: str, value: str | None) -> Self: ...
+    def gains(self) -> dict[str, float]: ...
+    def expected_alignment(self) -> float: ...
+    def plan_alignment(self, profile: Iterable[Preference]) -> float: ...
+
+
+B = TypeVar("B", bound=Belief)
+BeliefFactory = Callable[[Scenario], Belief]
+
+
+class Policy(Protocol):
+    """A way to choose questions."""
+
+    name: str
+
+    def next_attribute(self, scenario: Scenario, answered: Answered, seed: int) -> str | None:
+        """The attribute to ask about after `answered` (attribute, value or None), or None to stop."""
+        ...
+
+
+class _Policy:
+    """Replays the answers, checks budget and cost, and leaves the choice to `choose`."""
+
+    name = ""
+
+    def __init__(self, factory: BeliefFactory, budget: int, cost: float) -> None:
+        self.factory, self.budget, self.cost = factory, budget, cost
+
+    def next_attribute(self, scenario: Scenario, answered: Answered, seed: int) -> str | None:
+        left = self.budget - len(answered)
+        if left <= 0:
+            return None
+        belief = replay(self.factory(scenario), answered)
+        return self.choose(scenario, belief, left, seed)
+
+    def choose(self, scenario: Scenario, belief: Belief, left: int, seed: int) -> str | None:
+        """The attribute to ask about with `left` questions to go; overridden by each policy."""
+        raise NotImplementedError
+
+    def worth_asking(self, belief: Belief) -> dict[str, float]:
+        """The gains of the questions not asked yet, empty if none is worth its cost."""
+        gains = belief.gains()
+        return gains if max(gains.values(), default=0.0) - self.cost > WORTHLESS else {}
+
+
+class RandomPolicy(_Policy):
+    """Any candidate attribute that was not asked yet."""
+
+    name = "random"
+
+    def choose(self, scenario: Scenario, belief: Belief, left: int, seed: int) -> str | None:
+        open_ = list(self.worth_asking(belief))
+        return random.Random(f"{seed}/{scenario.id}/{left}").choice(open_) if open_ else None
+
+
+class FixedPolicy(_Policy):
+    """The same list for everybody: candidates by their gain before any answer."""
+
+    name = "fixed"
+
+    def choose(self, scenario: Scenario, belief: Belief, left: int, seed: int) -> str | None:
+        open_ = self.worth_asking(belief)
+        first = self.factory(scenario).gains()
+        return best(first, among=open_) if open_ else None
+
+
+class GreedyPolicy(_Policy):
+    """The question of the highest gain, one step ahead."""
+
+    name = "greedy"
+
+    def choose(self, scenario: Scenario, belief: Belief, left: int, seed: int) -> str | None:
+        gains = self.worth_asking(belief)
+        return best(gains, among=gains) if gains else None
+
+
+class TwoStepPolicy(_Policy):
+    """The question of the highest gain together with the best question after its answer."""
+
+    name = "exact"
+
+    def __init__(self, factory: BeliefFactory, budget: int, cost: float) -> None:
+        super().__init__(factory, budget, cost)
+        self._chosen: dict[tuple[Hashable, bool], str | None] = {}
+
+    def choose(self, scenario: Scenario, belief: Belief, left: int, seed: int) -> str | None:
+        place = (belief.key, left > 1)
+        if place not in self._chosen:
+            self._chosen[place] = self._search(belief, left)
+        return self._chosen[place]
+
+    def _search(self, belief: Belief, left: int) -> str | None:
+        values = {attribute: gain - self.cost for attribute, gain in belief.gains().items()}
+        if left > 1:
+            for attribute in values:
+                for chance, value in belief.outcomes(attribute):
+                    if chance > WORTHLESS:
+                        after = belief.answer(attribute, value).gains().values()
+                        values[attribute] += chance * max(0.0, max(after, default=0.0) - self.cost)
+        if max(values.values(), default=0.0) <= WORTHLESS:
+            return None
+        return best(values, among=values)
+
+
+POLICIES: dict[str, Callable[[BeliefFactory, int, float], _Policy]] = {
+    policy.name: policy for policy in (RandomPolicy, FixedPolicy, GreedyPolicy, TwoStepPolicy)
+}
+
+
+def get_policy(name: str, belief_factory: BeliefFactory, budget: int = 5, cost: float = 0.0) -> Policy:
+    """A policy by name: `random`, `fixed`, `greedy`, or `exact` (two steps ahead).
+
+    `cost` is in alignment points a question. Raises ValueError for an unknown name or a negative number.
+    """
+    if name not in POLICIES:
+        raise ValueError(f"elicitation: unknown policy {name!r}; choose one of {', '.join(POLICIES)}")
+    if budget < 0 or cost < 0:
+        raise ValueError(f"elicitation: budget and cost must not be negative, got budget={budget}, cost={cost}")
+    return POLICIES[name](belief_factory, budget, cost)
+
+
+def best(gains: dict[str, float], among: Iterable[str]) -> str:
+    """The name of the highest gain; ties within rounding go to the first."""
+    names = list(among)
+    top = max(gains[name] for name in names)
+    return next(name for name in names if gains[name] > top - WORTHLESS)
+
+
+def replay(belief: B, answered: Answered) -> B:
+    """The belief after all of these answers."""
+    for attribute, value in answered:
+        belief = belief.answer(attribute, value)
+    return belief
+
+
+def interview(policy: Policy, scenario: Scenario, seed: int = 0) -> list[tuple[str, str | None]]:
+    """Let `policy` question the person of `scenario`, who answers truthfully: (attribute, value or None) in order."""
+    answered: list[tuple[str, str | None]] = []
+    while (attribute := policy.next_attribute(scenario, answered, seed)) is not None:
+        preference = scenario.preference(attribute)
+        answered.append((attribute, preference.value if preference else None))
+    return answered
+
+
+def ceiling(
+    scenarios: Iterable[Scenario],
+    belief_factory: BeliefFactory,
+    budget: int = 5,
+    cost: float = 0.0,
+    policy: str = "exact",
+) -> dict[str, dict[str, float]]:
+    """What an exact questioner with a perfect writer reaches: scenario id -> {"alignment": 1..5, "questions": count}.
+
+    The questioner knows the population but not the person; `policy="greedy"` looks one step ahead instead of two.
+    """
+    questioner = get_policy(policy, belief_factory, budget, cost)
+    reached: dict[str, dict[str, float]] = {}
+    for scenario in scenarios:
+        answered = interview(questioner, scenario)
+        final = replay(belief_factory(scenario), answered)
+        reached[scenario.id] = {"alignment": final.plan_alignment(scenario.profile), "questions": float(len(answered))}
+    return reached

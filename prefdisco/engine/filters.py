@@ -1,0 +1,49 @@
+"""Which traces are kept. A filter sees what the agent wrote and what the judge said, never the gold or the profile.
+
+Both filters of PRIME (arXiv 2507.04607): the trace is right, and it beats the model's own generic answer. The third is
+ours: a trace may use only what its dialogue revealed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Literal, Protocol, runtime_checkable
+
+from prefdisco.schema import Episode, Scenario
+
+Verdict = Literal["kept", "error", "malformed", "wrong", "unjustified", "no_better"]
+VERDICTS: tuple[Verdict, ...] = ("kept", "error", "malformed", "wrong", "unjustified", "no_better")
+BEST = 5.0  # the highest alignment there is
+
+
+@runtime_checkable
+class Seer(Protocol):
+    """A judge that can say which attributes a response realises beyond what a generic answer does."""
+
+    def touched(self, scenario: Scenario, response: str) -> Collection[str]: ...
+
+
+def verdict(trace: Episode, generic: float | None, margin: float, touched: Collection[str] | None) -> Verdict:
+    """The first filter that a graded trace fails, or "kept".
+
+    `trace` is graded on the revealed preferences (its `weights`); `generic` is the alignment of the generic answer on the
+    same ones. A trace passes by beating that by `margin` alignment points, or by reaching the best there is. `touched`
+    are the attributes that the response realises beyond a generic answer, None where the judge cannot tell.
+    """
+    if trace.error is not None or trace.alignment is None:
+        return "error"
+    if trace.malformed_turns or trace.truncated or not trace.response:
+        return "malformed"
+    if not trace.correct:
+        return "wrong"
+    if touched is not None and not set(touched) <= set(trace.weights):
+        return "unjustified"
+    if generic is not None and trace.alignment < min(generic + margin, BEST):
+        return "no_better"
+    return "kept"
+
+
+def best(traces: Iterable[tuple[Episode, Verdict]]) -> Episode | None:
+    """The kept trace of the highest alignment, the first of equals; None where none was kept."""
+    kept = [trace for trace, outcome in traces if outcome == "kept"]
+    return max(kept, key=lambda trace: trace.alignment or 0.0, default=None)

@@ -1,0 +1,224 @@
+"""Evaluation: all scenarios under all conditions with all seeds, at once, into one append-only file that a rerun
+continues.
+
+A run folder holds `episodes.jsonl`, one line an episode as it ends, and `summary.json`, written last. An episode that
+failed is an error: counted, listed, and played again by the next run of the same command; its later line replaces the
+earlier one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from prefdisco.adaptivity import measure_adaptivity
+from prefdisco.conditions import Condition, parse_condition
+from prefdisco.config import EvaluateConfig
+from prefdisco.dialogue import describe, play
+from prefdisco.files import RunError, append_line, atomic_write, claim, lock, read_complete_lines
+from prefdisco.grading import for_persona, graded
+from prefdisco.hashing import digest
+from prefdisco.judges import Judge, load_judge
+from prefdisco.llm.base import Model, Sampling
+from prefdisco.metrics import Ceiling, summarize
+from prefdisco.scenarios import by_problem, ceiling_of, load_scenarios
+from prefdisco.schema import DataError, Episode, Scenario, parse_line, to_json
+from prefdisco.users import Shuffled, TransparentUser, User, load_user
+
+EPISODES, SUMMARY = "episodes.jsonl", "summary.json"
+GROWS = ("conditions", "seeds", "limit", "batch_size", "run")  # what may differ when a run folder is continued
+Key = tuple[str, str, int]
+
+
+def run_evaluation(config: EvaluateConfig) -> dict[str, Any]:
+    """`evaluate`, then print the table and the run folder."""
+    from prefdisco.report.tables import table
+
+    summary = evaluate(config)
+    print(f"{table(summary)}\n\n{run_folder(config)}")
+    return summary
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Evaluate as configured: episodes, summary and report in the run folder; returns the summary.
+
+    The run folder (by default named after the agent and the settings) continues where an earlier run of the same
+    settings stopped; more conditions, seeds or scenarios may be added. Raises ConfigError, DataError, ModelError or
+    RunError, each of one line.
+    """
+    for name in config.conditions:
+        parse_condition(name)
+    scenarios = load_scenarios(config.scenarios, config.limit)
+    user: User = load_user(config.user, scenarios)
+    if config.answers == "shuffled":
+        user = Shuffled(user, scenarios)
+    judge = load_judge(config.judge, scenarios)
+    run_dir = run_folder(config)
+    with lock(run_dir):
+        claim(run_dir, config.to_yaml(), _settings(config))
+        from prefdisco.llm.local import LocalModel
+        from prefdisco.report.markdown import write_report
+
+        best = ceiling_of(scenarios, config.budget)
+        episodes = asyncio.run(
+            evaluate_scenarios(
+                scenarios,
+                LocalModel(config.agent, batch_size=config.batch_size),
+                user,
+                judge,
+                config.conditions,
+                config.seeds,
+                Sampling(temperature=config.temperature, max_tokens=config.max_tokens),
+                config.budget,
+                run_dir,
+                thinking=config.thinking,
+                adaptivity=config.adaptivity,
+                ceiling=best,
+            )
+        )
+        failed = [episode for episode in episodes if episode.error is not None]
+        if len(failed) == len(episodes):
+            raise RunError(f"{run_dir}: all {len(failed)} episodes failed, the first with: {failed[0].error}")
+        summary = summarize(episodes, best)
+        write_report(run_dir, f"Evaluation of {config.agent}", {"evaluation": summary})
+    return summary
+
+
+async def evaluate_scenarios(
+    scenarios: Sequence[Scenario],
+    agent: Model,
+    user: User,
+    judge: Judge,
+    conditions: Sequence[str],
+    seeds: Sequence[int],
+    sampling: Sampling,
+    budget: int = 5,
+    run_dir: str | Path | None = None,
+    progress: bool = True,
+    thinking: bool = True,
+    adaptivity: bool = False,
+    ceiling: Ceiling | None = None,
+) -> list[Episode]:
+    """Play and grade every (scenario, condition, seed), all concurrently; the agent's own batching sets the pace.
+
+    Returns one episode each, ordered by condition, seed, scenario; errors are among them, ungraded. With `run_dir`,
+    episodes found there are not played again, new ones are appended as they end, without their token ids, and
+    `summary.json` is written at the end (`ceiling` goes into it). `adaptivity` plays the extra pass of adaptivity.py
+    under discovery, where the user allows it. It is safe to interrupt at any point. Raises DataError for scenarios
+    that share an id, ConfigError for an unknown condition, RunError for a folder that cannot be written.
+    """
+    parsed = list({condition.name: condition for condition in map(parse_condition, conditions)}.values())
+    twice = [name for name, count in Counter(scenario.id for scenario in scenarios).items() if count > 1]
+    if twice:
+        raise DataError(f"scenarios: {len(twice)} ids occur more than once, such as {twice[0]!r}")
+    path = Path(run_dir) / EPISODES if run_dir is not None else None
+    done = {key: episode for key, episode in load_episodes(path).items() if episode.error is None} if path else {}
+    wanted = [(scenario.id, condition.name, seed) for condition in parsed for seed in seeds for scenario in scenarios]
+    pace = 0.2 if sys.stderr.isatty() else 30  # seconds between two lines of a log
+    finished = sum(key in done for key in wanted)
+    with tqdm(
+        total=len(wanted), initial=finished, desc="episodes", disable=not progress, delay=3, mininterval=pace
+    ) as bar:
+        evaluation = _Evaluation(agent, user, judge, sampling, budget, thinking, adaptivity, path, done, bar)
+        groups = [
+            (condition, seed, group)
+            for condition in parsed
+            for seed in seeds
+            for group in (by_problem(scenarios) if condition.shared else [[scenario] for scenario in scenarios])
+        ]
+        await _all(evaluation.run(condition, seed, group) for condition, seed, group in groups)
+    episodes = [evaluation.episodes[key] for key in wanted]
+    if run_dir is not None:
+        write_summary(run_dir, summarize(episodes, ceiling))
+    return episodes
+
+
+def load_episodes(path: str | Path) -> dict[Key, Episode]:
+    """The episodes of an `episodes.jsonl` by key, the last line of each; none where there is no file. DataError."""
+    lines = enumerate(read_complete_lines(path), 1)
+    parsed = (parse_line(line, Episode, f"{path}:{number}") for number, line in lines)
+    return {episode.key: episode for episode in parsed}
+
+
+def write_summary(run_dir: str | Path, summary: dict[str, Any]) -> None:
+    """Write `summary.json`, whole or not at all."""
+    atomic_write(Path(run_dir) / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+
+@dataclass
+class _Evaluation:
+    """What the concurrent episodes of one evaluation share. `episodes` grows as they end."""
+
+    agent: Model
+    user: User
+    judge: Judge
+    sampling: Sampling
+    budget: int
+    thinking: bool
+    adaptivity: bool
+    path: Path | None
+    episodes: dict[Key, Episode]
+    bar: tqdm[Any]
+
+    async def run(self, condition: Condition, seed: int, group: Sequence[Scenario]) -> None:
+        """Play once for one scenario, or for all personas of a problem; grade and record those that are missing."""
+        missing = [scenario for scenario in group if (scenario.id, condition.name, seed) not in self.episodes]
+        if not missing:
+            return
+        kept = [self.episodes.get((scenario.id, condition.name, seed)) for scenario in group]
+        played = next((episode for episode in kept if episode), None) or await self.play(missing[0], condition, seed)
+        await _all(self.grade(played, scenario) for scenario in missing)
+
+    async def play(self, scenario: Scenario, condition: Condition, seed: int) -> Episode:
+        episode = await play(
+            scenario, condition, self.agent, self.user, self.sampling, seed, self.budget, self.thinking
+        )
+        measurable = self.adaptivity and condition.name == "discovery" and episode.error is None
+        if not measurable or not isinstance(self.user, TransparentUser):
+            return episode
+        try:
+            return await measure_adaptivity(
+                episode, scenario, condition, self.agent, self.user, self.sampling, self.thinking
+            )
+        except Exception as error:  # as in play: recorded, and tried again by the next run
+            return episode.model_copy(update={"error": f"adaptivity: {describe(error)}"})
+
+    async def grade(self, played: Episode, scenario: Scenario) -> None:
+        """Grade what was played for this scenario's persona, and record it."""
+        episode = await graded(for_persona(played, scenario), scenario, self.judge)
+        if self.path is not None:
+            append_line(self.path, episode.model_copy(update={"tokens": None}).model_dump_json())
+        self.episodes[episode.key] = episode
+        self.bar.update()
+
+
+async def _all(steps: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run all of them at once; the first exception cancels the others and comes out as it is."""
+    tasks = [asyncio.ensure_future(step) for step in steps]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def run_folder(config: EvaluateConfig) -> Path:
+    """`config.run`, or runs/evaluate-AGENT-HASH with a hash of the settings that decide what an episode is."""
+    if config.run:
+        return Path(config.run)
+    return Path("runs") / f"evaluate-{Path(config.agent).name}-{digest(to_json(_settings(config)), length=6)}"
+
+
+def _settings(config: EvaluateConfig) -> dict[str, Any]:
+    """What decides an episode: the limit too where answers are shuffled among the scenarios."""
+    grows = set(GROWS) - ({"limit"} if config.answers == "shuffled" else set())
+    return config.model_dump(mode="json", exclude=grows)

@@ -1,0 +1,34 @@
+"""From a played episode to a graded one: what evaluation and data engine do with the judge's verdict."""
+
+from __future__ import annotations
+
+from prefdisco.dialogue import describe
+from prefdisco.judges import Judge
+from prefdisco.metrics import preference_alignment
+from prefdisco.schema import Episode, Scenario, Usage
+
+
+async def graded(episode: Episode, scenario: Scenario, judge: Judge) -> Episode:
+    """The episode with the judge's verdict; with an error instead where the judge failed."""
+    if episode.error is not None:
+        return episode
+    try:
+        correct, grades = await judge.grade(scenario, episode.response)
+        alignment = preference_alignment(grades, episode.weights)
+    except Exception as error:  # a judge that fails, however it does, is an error of this episode alone
+        return episode.model_copy(update={"error": f"judge: {describe(error)}"})
+    return episode.model_copy(update={"correct": correct, "grades": tuple(grades), "alignment": alignment})
+
+
+def for_persona(played: Episode, scenario: Scenario) -> Episode:
+    """A shared answer as another persona's episode; the usage stays with the first, so that sums count it once."""
+    if played.scenario_id == scenario.id:
+        return played
+    return played.model_copy(
+        update={
+            "scenario_id": scenario.id,
+            "persona_id": scenario.persona.id,
+            "weights": {preference.attribute: preference.weight for preference in scenario.profile},
+            "usage": Usage(),
+        }
+    )

@@ -1,0 +1,172 @@
+"""A causal language model on this machine, as an agent: many dialogues at once, one batch."""
+
+from __future__ import annotations
+
+import weakref
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from prefdisco.llm.base import Completion, Conversation, ModelError, Sampling
+from prefdisco.llm.batcher import Batcher
+from prefdisco.llm.chat import Chat
+from prefdisco.llm.decoding import Decoder, Row, Snapshot
+from prefdisco.schema import Usage
+
+POCKET_BASE = "pocket-base"
+KEEP_BYTES = 2**29  # keys and values kept between the turns of live dialogues
+
+
+class LocalModel:
+    """Any transformers causal LM with full attention (Llama, Qwen, ...), decoding with continuous batching.
+
+    Args:
+        path_or_model: a checkpoint folder, `pocket-base`, a hub id (needs `online=True` unless cached), or a loaded
+            model, which stays where it is and as it is.
+        tokenizer: needed with a loaded model only.
+        batch_size: dialogues decoded at the same time.
+        device: "auto" is a GPU where there is one.
+        dtype: float32 unless given; the same seed then gives the same text whatever the batch, up to rounding.
+
+    Raises ModelError, one line, for anything that cannot be used.
+    """
+
+    def __init__(
+        self,
+        path_or_model: str | Path | PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        batch_size: int = 64,
+        device: str = "auto",
+        dtype: str | torch.dtype | None = None,
+        online: bool = False,
+    ) -> None:
+        if isinstance(path_or_model, (str, Path)):
+            self.name = str(path_or_model)
+            model, tokenizer = load(self.name, tokenizer, device, dtype, online)
+        else:
+            model, self.name = (
+                path_or_model,
+                str(getattr(path_or_model, "name_or_path", "") or type(path_or_model).__name__),
+            )
+        if tokenizer is None:
+            raise ModelError(f"model {self.name}: a loaded model comes without a tokenizer; pass tokenizer=")
+        if batch_size < 1:
+            raise ModelError(f"model {self.name}: batch_size is {batch_size}, expected at least 1")
+        check(model, tokenizer, self.name)
+        ends = getattr(model.generation_config, "eos_token_id", None)
+        self.model, self.tokenizer = model, tokenizer
+        self.chat = Chat(tokenizer, self.name, ends if isinstance(ends, list) else [ends] if ends is not None else [])
+        self.limit: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self.batcher = Batcher(Decoder(model, sorted(self.chat.ends), batch_size))
+        self.kept: weakref.WeakKeyDictionary[Conversation, tuple[list[int], Snapshot]] = weakref.WeakKeyDictionary()
+
+    async def complete(self, conversation: Conversation, sampling: Sampling) -> Completion:
+        """The agent's next turn; extends `ids`, `mask` and `logprobs` with what it read and wrote.
+
+        Where the context leaves less room than `max_tokens`, the turn ends there with finish "length"; where it leaves
+        none, the completion is empty. A call that fails or is cancelled leaves the conversation as it was.
+        """
+        new = self.chat.prompt(conversation)
+        prompt = conversation.ids + new
+        room = sampling.max_tokens if self.limit is None else min(sampling.max_tokens, self.limit - len(prompt))
+        if room < 1:
+            conversation.read(new)
+            return Completion("", "length", Usage(calls=1, prompt_tokens=len(prompt)))
+        row = Row(prompt, sampling, room, self.recall(conversation), keep=True)
+        try:
+            await self.batcher.submit(row)
+        except Exception as error:
+            first = (str(error) or type(error).__name__).splitlines()[0]
+            raise ModelError(
+                f"model {self.name}: generation failed on a prompt of {len(prompt)} tokens: {first}"
+            ) from error
+        conversation.read(new)
+        conversation.wrote(row.ids, row.logprobs)
+        self.remember(conversation, row)
+        usage = Usage(calls=1, prompt_tokens=len(prompt), completion_tokens=len(row.ids))
+        return Completion(self.chat.decode(row.ids), row.finish, usage)
+
+    def forced(self, conversation: Conversation, text: str) -> None:
+        """Record an assistant turn that is given, not sampled: tokens of the prompt, then of `text` and the end token.
+
+        `text` is raw (think tags included, unless `conversation.thinking` is off). Its tokens have mask 1 and
+        log-probability 0.0. Like `complete`, this leaves `conversation.messages` alone.
+        """
+        new, written = self.chat.prompt(conversation), self.chat.turn(text, conversation.thinking)
+        conversation.read(new)
+        conversation.wrote(written, [0.0] * len(written))
+
+    def recall(self, conversation: Conversation) -> Snapshot | None:
+        """Keys and values of the conversation's first tokens, if they were kept."""
+        ids, snapshot = self.kept.pop(conversation, ([], None))
+        return snapshot if snapshot and conversation.ids[: len(ids)] == ids else None
+
+    def remember(self, conversation: Conversation, row: Row) -> None:
+        """Keep a row's keys and values for the next turn while there is room; they go when the conversation does."""
+        if row.past and sum(map(size, (kept for _, kept in list(self.kept.values())))) + size(row.past) <= KEEP_BYTES:
+            self.kept[conversation] = (conversation.ids[: row.known], row.past)
+
+
+def size(snapshot: Snapshot) -> int:
+    """Bytes of a snapshot; all layers are alike."""
+    keys, values = snapshot[0]
+    return len(snapshot) * (keys.nbytes + values.nbytes)
+
+
+def load(
+    name: str,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    device: str = "auto",
+    dtype: str | torch.dtype | None = None,
+    online: bool = False,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load model and tokenizer from a folder or the hub's cache; from the hub itself only if `online`."""
+    path = str(files("prefdisco") / "pocket" / "base") if name == POCKET_BASE else name
+    if name == POCKET_BASE and not Path(path, "config.json").is_file():
+        raise ModelError(
+            f"model {name}: not in this installation; make it with `python train/pretrain.py recipe=pocket`"
+        )
+    if not Path(path).is_dir() and (path.count("/") != 1 or path[0] in "./~" or Path(path).parent.is_dir()):
+        raise ModelError(
+            f"model {name}: no such folder; give a checkpoint folder, {POCKET_BASE}, or a hub id (name/name)"
+        )
+    where: dict[str, Any] = {"local_files_only": not online}
+    try:
+        tokenizer = tokenizer or AutoTokenizer.from_pretrained(path, **where)
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype or torch.float32, attn_implementation="sdpa", **where
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        if not online and not Path(path).is_dir():
+            raise ModelError(
+                f"model {name}: no such folder, and not in the hub's local cache; online=True fetches it"
+            ) from error
+        raise ModelError(f"model {name}: cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.nn.Module.to(model, device)
+    return model.eval(), tokenizer
+
+
+def check(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Raise ModelError where model and tokenizer do not fit together, or local decoding would not be exact."""
+    embedding: Any = model.get_input_embeddings()
+    rows, known = embedding.weight.shape[0], max(tokenizer.get_vocab().values()) + 1
+    if known > rows:
+        raise ModelError(
+            f"model {name}: the tokenizer knows {known} tokens, the model {rows}; they do not belong together"
+        )
+    config = model.config.get_text_config()
+    kinds = getattr(config, "layer_types", None)
+    window = kinds is None and getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    if window or set(kinds or ()) - {"full_attention"}:
+        raise ModelError(
+            f"model {name}: has layers other than full attention, which local decoding lacks; serve it, e.g. with vLLM"
+        )
+    if config._attn_implementation not in ("sdpa", "eager"):
+        raise ModelError(
+            f"model {name}: has {config._attn_implementation} attention; load it with attn_implementation='sdpa'"
+        )

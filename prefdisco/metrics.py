@@ -1,0 +1,221 @@
+"""From episodes to `summary.json`: every figure of it, from the episodes alone. Definitions: DESIGN section 3,
+PrefDisco section 4.
+
+Errors are counted and listed and enter no figure. A unit of the paired figures is a (scenario, seed) that has an
+episode under every condition the figure compares. Percentages are on 0..100 (`normalized_alignment`,
+`share_of_ceiling`), shares and accuracy on 0..1.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from prefdisco.bootstrap import RESAMPLES, SMALLEST, Bootstrap, Estimate
+from prefdisco.schema import Episode, Grade, Usage
+
+Unit = tuple[str, int]  # (scenario id, seed)
+Ceiling = Mapping[
+    str, Mapping[str, float]
+]  # scenario id -> {"alignment": 1..5, "questions": count} of the best possible agent
+EQUAL = "oracle equals baseline"
+UNPAIRED = "no scenario has baseline, oracle and this condition"
+
+
+def preference_alignment(grades: Iterable[Grade], weights: Mapping[str, float]) -> float:
+    """PrefAlign(r, P) = sum of w_j g_j over the profile, on 1..5; weights are scaled to sum to exactly one.
+
+    Raises ValueError when the grades are not one for each weight.
+    """
+    scores = {grade.attribute: grade.score for grade in grades}
+    if scores.keys() != weights.keys():
+        raise ValueError(f"grades for {sorted(scores)} do not match the profile {sorted(weights)}")
+    return sum(weights[name] * scores[name] for name in weights) / sum(weights.values())
+
+
+def normalized_by_scenario(episodes: Iterable[Episode], condition: str = "discovery") -> dict[str, float | None]:
+    """Normalized alignment of each scenario, in percent, from its means over seeds; None where oracle equals baseline.
+
+    Scenarios that lack one of the three conditions are left out.
+    """
+    scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for episode in _graded(episodes):
+        scores[episode.scenario_id][episode.condition].append(_alignment(episode))
+    normalized: dict[str, float | None] = {}
+    for scenario, by_condition in scores.items():
+        if all(name in by_condition for name in ("baseline", "oracle", condition)):
+            base, best, own = (fmean(by_condition[name]) for name in ("baseline", "oracle", condition))
+            normalized[scenario] = 100 * (own - base) / (best - base) if abs(best - base) >= SMALLEST else None
+    return normalized
+
+
+def summarize(
+    episodes: Sequence[Episode], ceiling: Ceiling | None = None, resamples: int = RESAMPLES
+) -> dict[str, Any]:
+    """The content of `summary.json`. A figure that does not exist is null, with a reason."""
+    good = _graded(episodes)
+    by_condition: dict[str, dict[Unit, Episode]] = {}
+    for episode in good:
+        by_condition.setdefault(episode.condition, {})[_unit(episode)] = episode
+    boot = Bootstrap([episode.problem_id for episode in good], resamples)
+    failed = [episode for episode in episodes if episode.error is not None]
+    summary: dict[str, Any] = {
+        "scenarios": len({episode.scenario_id for episode in episodes}),
+        "seeds": sorted({episode.seed for episode in episodes}),
+        "errors": len(failed),
+        "conditions": {name: _condition(boot, by_condition, name) for name in sorted(by_condition, key=_order)},
+    }
+    if "discovery" in by_condition:
+        summary["discovery"] = _discovery(boot, by_condition)
+    if ceiling is not None:
+        summary["ceiling"] = _ceiling(boot, by_condition, ceiling)
+    summary["thinking"] = thinking_health(good)
+    summary["usage"] = sum((episode.usage for episode in episodes), Usage()).model_dump()
+    summary["failed"] = [
+        {"scenario": e.scenario_id, "condition": e.condition, "seed": e.seed, "error": e.error} for e in failed
+    ]
+    return summary
+
+
+def thinking_health(episodes: Iterable[Episode]) -> dict[str, float | None]:
+    """Is thinking alive? Shares on 0..1, None where there is nothing to count.
+
+    parse_rate: agent turns that were well formed. repetition: repeated 4-grams of words among all 4-grams, within one
+    turn's thinking (0 in healthy text, near 1 in a loop). tokens: mean words of thinking an agent turn.
+    """
+    turns = malformed = grams = repeated = words = 0
+    for episode in episodes:
+        malformed += episode.malformed_turns
+        for message in episode.messages:
+            if message.role == "assistant":
+                turns += 1
+                split = message.thinking.split()
+                words += len(split)
+                count = max(len(split) - 3, 0)
+                grams += count
+                repeated += count - len(set(zip(split, split[1:], split[2:], split[3:], strict=False)))
+    return {
+        "parse_rate": 1 - malformed / turns if turns else None,
+        "repetition": repeated / grams if grams else None,
+        "tokens": words / turns if turns else None,
+    }
+
+
+def _condition(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]], name: str) -> dict[str, Any]:
+    """The figures that every condition has."""
+    group = list(by_condition[name].values())
+    problems = [episode.problem_id for episode in group]
+    figures: dict[str, Any] = {
+        "n": len(group),
+        "accuracy": boot.mean(problems, [float(bool(episode.correct)) for episode in group], "no episodes"),
+        "alignment": boot.mean(problems, [_alignment(episode) for episode in group], "no episodes"),
+        "questions": boot.mean(problems, [len(episode.questions) for episode in group], "no episodes"),
+        "questions_histogram": {str(k): n for k, n in sorted(Counter(len(e.questions) for e in group).items())},
+    }
+    if name != "baseline" and "baseline" in by_condition:
+        figures["negative_rate"] = _negative_rate(boot, by_condition, name)
+        if name != "oracle":
+            figures["normalized_alignment"] = _normalized(boot, by_condition, name)
+    return figures
+
+
+def _discovery(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]]) -> dict[str, Any]:
+    group = list(by_condition["discovery"].values())
+    problems = [episode.problem_id for episode in group]
+    figures: dict[str, Any] = {}
+    if "baseline" in by_condition:
+        figures["normalized_alignment"] = _normalized(boot, by_condition, "discovery")
+        figures["negative_rate"] = _negative_rate(boot, by_condition, "discovery")
+        pairs = _units(by_condition, "baseline", "discovery")
+        changes = [float(bool(own.correct)) - float(bool(base.correct)) for base, own in pairs]
+        figures["accuracy_change"] = boot.mean([own.problem_id for _, own in pairs], changes, "no pairs")
+    revealing = [sum(question.revealed is not None for question in episode.questions) for episode in group]
+    asked = [len(episode.questions) for episode in group]
+    changed, turns = [sum(episode.adaptive) for episode in group], [len(episode.adaptive) for episode in group]
+    figures["precision"] = boot.ratio(
+        problems, (revealing, asked), lambda t: (t[:, 0], t[:, 1]), "no questions were asked"
+    )
+    figures["recall"] = boot.mean(problems, [_revealed_weight(episode) for episode in group], "no episodes")
+    figures["adaptivity"] = boot.ratio(problems, (changed, turns), lambda t: (t[:, 0], t[:, 1]), "not measured")
+    return figures
+
+
+def _ceiling(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]], ceiling: Ceiling) -> dict[str, Any]:
+    """The best possible agent between this agent's own baseline and oracle, and the share of its gain attained."""
+    known = {name: {unit: e for unit, e in group.items() if unit[0] in ceiling} for name, group in by_condition.items()}
+    pairs = _units(known, "baseline", "oracle")
+    problems = [base.problem_id for base, _ in pairs]
+    best = [ceiling[base.scenario_id]["alignment"] for base, _ in pairs]
+    questions = [ceiling[base.scenario_id]["questions"] for base, _ in pairs]
+    share = _units(known, "baseline", "discovery")
+    return {
+        "alignment": boot.mean(problems, best, UNPAIRED),
+        "normalized_alignment": boot.ratio(
+            problems,
+            (best, *([_alignment(pair[side]) for pair in pairs] for side in (0, 1))),
+            lambda t: (100 * (t[:, 0] - t[:, 1]), t[:, 2] - t[:, 1]),
+            EQUAL if pairs else UNPAIRED,
+        ),
+        "questions": boot.mean(problems, questions, UNPAIRED),
+        "share_of_ceiling": boot.ratio(
+            [base.problem_id for base, _ in share],
+            (
+                [_alignment(own) for _, own in share],
+                [_alignment(base) for base, _ in share],
+                [ceiling[base.scenario_id]["alignment"] for base, _ in share],
+            ),
+            lambda t: (100 * (t[:, 0] - t[:, 1]), t[:, 2] - t[:, 1]),
+            "the ceiling equals baseline" if share else UNPAIRED,
+        ),
+    }
+
+
+def _normalized(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]], name: str) -> Estimate:
+    triples = _units(by_condition, "baseline", "oracle", name)
+    columns = [[_alignment(triple[side]) for triple in triples] for side in range(3)]
+    return boot.ratio(
+        [triple[0].problem_id for triple in triples],
+        columns,
+        lambda t: (100 * (t[:, 2] - t[:, 0]), t[:, 1] - t[:, 0]),
+        EQUAL if triples else UNPAIRED,
+    )
+
+
+def _negative_rate(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]], name: str) -> Estimate:
+    """Share of units strictly below their baseline."""
+    pairs = _units(by_condition, "baseline", name)
+    harmed = [float(_alignment(own) < _alignment(base) - SMALLEST) for base, own in pairs]
+    return boot.mean([own.problem_id for _, own in pairs], harmed, "no pairs")
+
+
+def _units(by_condition: Mapping[str, Mapping[Unit, Episode]], *names: str) -> list[tuple[Episode, ...]]:
+    """The episodes of every unit that has all of these conditions, in their order."""
+    groups = [by_condition.get(name, {}) for name in names]
+    return [tuple(group[unit] for group in groups) for unit in groups[0] if all(unit in group for group in groups)]
+
+
+def _graded(episodes: Iterable[Episode]) -> list[Episode]:
+    return [episode for episode in episodes if episode.error is None]
+
+
+def _unit(episode: Episode) -> Unit:
+    return (episode.scenario_id, episode.seed)
+
+
+def _alignment(episode: Episode) -> float:
+    if episode.alignment is None or episode.correct is None:
+        raise ValueError(f"episode {episode.key} has neither a grade nor an error: grade it first")
+    return episode.alignment
+
+
+def _revealed_weight(episode: Episode) -> float:
+    """Weight of the preferences that the questions revealed, each once."""
+    return sum(episode.weights.get(name, 0.0) for name in {q.revealed for q in episode.questions if q.revealed})
+
+
+def _order(condition: str) -> tuple[int, str]:
+    """baseline, discovery, oracle first, then the controls by name."""
+    first = ("baseline", "discovery", "oracle")
+    return (first.index(condition) if condition in first else len(first), condition)

@@ -1,0 +1,23 @@
+"""The exact judge of Pocket: reads the response, grades every preference, and checks the stated answer."""
+
+from __future__ import annotations
+
+from prefdisco.judges import Verdict
+from prefdisco.pocket.attributes import GENERIC_PLAN
+from prefdisco.pocket.reader import grade, is_correct, read
+from prefdisco.schema import Scenario
+
+
+class PocketJudge:
+    """Grades by `reader`; the same text gets the same verdict, always."""
+
+    name = "exact"
+
+    async def grade(self, scenario: Scenario, response: str) -> Verdict:
+        """Correctness, and one grade a preference in the order of the profile."""
+        return Verdict(is_correct(scenario.problem, response), grade(scenario.problem, response, scenario.profile))
+
+    def touched(self, scenario: Scenario, response: str) -> set[str]:
+        """The attributes that `response` realises in another way than a generic answer would."""
+        plan = read(scenario.problem, response)
+        return {name for name, value in plan.items() if value != GENERIC_PLAN[name]}

@@ -1,0 +1,107 @@
+"""The simulated person. Pocket's is computed; a user behind an LLM implements the same protocol.
+
+class Silent:
+    name = "silent"
+
+    async def reply(self, scenario, messages, question, seed):
+        return Reply("I have no preference.", revealed=None)
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from prefdisco.config import ConfigError
+from prefdisco.schema import Message, Scenario
+
+STOP = "###STOP###"  # a reply that carries this ends the questions; a final-answer request follows
+POCKET_USERS = ("passive", "collaborative", "nostop")
+
+
+class Reply(NamedTuple):
+    """What the person says, and the attribute whose preference that revealed: for the record, no agent sees it."""
+
+    text: str
+    revealed: str | None
+
+
+class User(Protocol):
+    """Answers the agent's questions as the scenario's persona would."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def reply(self, scenario: Scenario, messages: Sequence[Message], question: str, seed: int) -> Reply:
+        """Answer `question`; `messages` is the dialogue before it, without system prompt, thinking and wire format."""
+        ...
+
+
+@runtime_checkable
+class TransparentUser(Protocol):
+    """A user whose understanding of a question can be looked up: what adaptivity is measured with."""
+
+    def attribute_of(self, question: str) -> str | None:
+        """The attribute that `question` is about, or None."""
+        ...
+
+    def counterfactual(self, scenario: Scenario, question: str, seed: int) -> Reply | None:
+        """What this persona would not answer: another value, or "no preference"; None where there is no such thing."""
+        ...
+
+
+def load_user(name: str, scenarios: Sequence[Scenario]) -> User:
+    """The user called `name`; Pocket scenarios have POCKET_USERS. Raises ConfigError for any other name."""
+    if not is_pocket(scenarios):
+        raise ConfigError(
+            f"user={name}: only Pocket scenarios have a computed user; "
+            "LLM users are configured as provider/name, in a later version"
+        )
+    if name not in POCKET_USERS:
+        raise ConfigError(f"user={name}: unknown user; Pocket has {', '.join(POCKET_USERS)}")
+    from prefdisco.pocket.users import PocketUser
+
+    user: User = PocketUser(name)
+    return user
+
+
+def is_pocket(scenarios: Sequence[Scenario]) -> bool:
+    """True where every scenario comes from the embedded world, so that its user and judge can be computed."""
+    return bool(scenarios) and all(scenario.problem.task == "pocket" for scenario in scenarios)
+
+
+class Shuffled:
+    """`user`, answering for another scenario's person: a control. An agent that listens must lose its gain.
+
+    The partners are a permutation of the scenarios without fixed points, drawn by `seed`; partners are of different
+    persona types wherever no type holds more than half of the scenarios. An answer counts as revealing only where both
+    profiles agree on it.
+    """
+
+    def __init__(self, user: User, scenarios: Sequence[Scenario], seed: int = 0) -> None:
+        if len(scenarios) < 2:
+            raise ConfigError(f"shuffled({user.name}): needs at least 2 scenarios, got {len(scenarios)}")
+        self.user = user
+        self.name = f"shuffled({user.name})"
+        order = sorted(scenarios, key=lambda scenario: scenario.id)
+        random.Random(seed).shuffle(order)
+        order.sort(key=_kind_of_person)
+        # Sorted by type, a shift by the largest type's size leaves no type on itself unless that type holds over half.
+        largest = max(Counter(map(_kind_of_person, order)).values())
+        shift = min(largest, len(order) - 1)
+        self.partner = {scenario.id: order[(index + shift) % len(order)] for index, scenario in enumerate(order)}
+
+    async def reply(self, scenario: Scenario, messages: Sequence[Message], question: str, seed: int) -> Reply:
+        """The partner's answer to `question`."""
+        other = self.partner[scenario.id]
+        person = {"persona": other.persona, "profile": other.profile, "rubric": other.rubric}
+        text, revealed = await self.user.reply(scenario.model_copy(update=person), messages, question, seed)
+        own, told = (side.preference(revealed) if revealed else None for side in (scenario, other))
+        agree = own is not None and told is not None and own.value == told.value
+        return Reply(text, revealed if agree else None)
+
+
+def _kind_of_person(scenario: Scenario) -> str:
+    return scenario.persona.type or scenario.persona.id
