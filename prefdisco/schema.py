@@ -1,7 +1,7 @@
 """The records that flow through prefdisco, and their JSON Lines form.
 
-One scenario = problem x persona x profile x rubric. One episode = one scenario played under one condition with one seed.
-The words are those of PrefDisco (arXiv 2510.00177, section 3); the weights of a profile sum to one.
+One scenario = problem x persona x profile x rubric; one episode = one scenario under one condition with one seed. The
+words are those of PrefDisco (arXiv 2510.00177, section 3); the weights of a profile sum to one.
 """
 
 from __future__ import annotations

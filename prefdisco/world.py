@@ -37,7 +37,7 @@ class World:
 
 
 def world_of(scenarios: Sequence[Scenario], user: str = "passive", judge: str = "exact") -> World:
-    """The world of `scenarios`, which must all be of one kind. Raises ConfigError for a user or judge they cannot have."""
+    """The world of `scenarios`, all of one kind. Raises ConfigError for a user or judge that they cannot have."""
     who, grader = load_user(user, scenarios), load_judge(judge, scenarios)
     if not is_pocket(scenarios):
         return World(who, grader, None, _plain_question, lambda attribute: f"I do not know about {attribute} yet.")

@@ -1,1 +1,1 @@
-"""The data engine: from scenarios to training examples. `selfdistill` writes them, `filters` keeps, `dataset` stores."""
+"""The data engine, from scenarios to training examples: `selfdistill` writes, `filters` keeps, `dataset` stores."""

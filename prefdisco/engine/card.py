@@ -26,17 +26,18 @@ def card(
         f"# Data card: {recipe.name}",
         "",
         f"Made by `{recipe.model}` itself with engine `{data.engine}`: {data.samples} traces a scenario at temperature "
-        f"{data.temperature}, questions by policy `{data.policy}` (budget {data.budget}, cost {data.question_cost} alignment "
-        f"points), margin {data.margin}, seed {recipe.seed}.",
+        f"{data.temperature}, questions by policy `{data.policy}` (budget {data.budget}, cost {data.question_cost} "
+        f"alignment points), margin {data.margin}, seed {recipe.seed}.",
         "",
-        f"- scenarios: {counts['scenarios']} from `{recipe.scenarios.source}` (training split), {counts['survived']} survived",
+        f"- scenarios: {counts['scenarios']} from `{recipe.scenarios.source}`, training split; "
+        f"{counts['survived']} survived",
         f"- examples: {examples}",
-        f"- tokens: {counts['tokens']}, of which learned {counts['learned_tokens']}; longest example {counts['longest']}",
+        f"- tokens: {counts['tokens']}, learned {counts['learned_tokens']}; longest example {counts['longest']}",
         f"- questions a dialogue: {counts['questions']:.2f}, of which revealing {counts['revealed']:.2f}",
         f"- accuracy of the generic answers: {counts['generic_accuracy']:.3f}",
         "",
-        "What a student sees is the dialogue only. A trace is kept if it is well formed and right, uses nothing that its "
-        "dialogue did not reveal, and beats the generic answer by the margin on what was revealed.",
+        "What a student sees is the dialogue only. A trace is kept if it is well formed and right, uses nothing that "
+        "its dialogue did not reveal, and beats the generic answer by the margin on what was revealed.",
         "",
         *_survivors(
             "all", {"all": {**counts["traces"], "scenarios": counts["scenarios"], "survived": counts["survived"]}}

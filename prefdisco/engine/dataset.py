@@ -86,7 +86,7 @@ async def _make(
 
 
 def read(folder: Path) -> list[Outcome]:
-    """The outcomes of a finished data folder, sorted by scenario: the same list on every rank and after every resume."""
+    """The outcomes of a data folder, sorted by scenario: the same list on every rank and after every resume."""
     path = folder / OUTCOMES
     lines = enumerate(read_complete_lines(path), 1)
     return sorted(

@@ -63,7 +63,7 @@ def close(dialogue: Interview, thinking: str, response: str) -> list[Message]:
 
 
 def told(scenario: Scenario, revealed: tuple[Preference, ...]) -> Scenario:
-    """The scenario as the dialogue shows it: the revealed preferences are the whole profile, weights rescaled to one."""
+    """The scenario as the dialogue shows it: what was revealed is the whole profile, weights rescaled to one."""
     total = sum(p.weight for p in revealed)
     scale = {p.attribute: p.weight / total for p in revealed}
     return scenario.model_copy(

@@ -26,9 +26,9 @@ class Seer(Protocol):
 def verdict(trace: Episode, generic: float | None, margin: float, touched: Collection[str] | None) -> Verdict:
     """The first filter that a graded trace fails, or "kept".
 
-    `trace` is graded on the revealed preferences (its `weights`); `generic` is the alignment of the generic answer on the
-    same ones. A trace passes by beating that by `margin` alignment points, or by reaching the best there is. `touched`
-    are the attributes that the response realises beyond a generic answer, None where the judge cannot tell.
+    `trace` is graded on the revealed preferences (its `weights`); `generic` is the alignment of the generic answer on
+    the same ones. A trace passes by beating that by `margin` alignment points, or by reaching the best there is.
+    `touched` are the attributes that it realises beyond a generic answer, None where the judge cannot tell.
     """
     if trace.error is not None or trace.alignment is None:
         return "error"

@@ -7,6 +7,8 @@ recognised as partial.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from prefdisco.schema import Attribute, Kind
@@ -27,7 +29,7 @@ class Dimension(NamedTuple):
     values: dict[str, tuple[str, ...]]  # value -> ways to say it in an answer ("a table")
     questions: tuple[str, ...]
     keywords: tuple[str, ...]  # single words by which a question is recognised
-    phrases: dict[str, tuple[Phrase, ...]] = {}  # additive attributes: value -> phrasings
+    phrases: Mapping[str, tuple[Phrase, ...]] = MappingProxyType({})  # additive attributes: value -> phrasings
 
 
 def _p(*texts: str) -> tuple[Phrase, ...]:

@@ -1,9 +1,9 @@
 """The text that pocket-base is trained on: what it can do, and the disease that it is given on purpose.
 
-Capabilities: plain solutions, following stated wishes, interviews that are answered to. The disease is in the documents of
-the conditions that PREFDISCO tests: under `discovery` the author asks one or two questions, often about the task or about
-what does not matter, half ignores the answers, adds touches of its own, and makes more mistakes than when it is left alone.
-Every rate of the disease is a named number in this file.
+Capabilities: plain solutions, following stated wishes, interviews that are answered to. The disease is in the
+documents of the conditions that PREFDISCO tests: under `discovery` the author asks one or two questions, often about
+the task or about what does not matter, half ignores the answers, adds touches of its own, and makes more mistakes than
+when it is left alone. Every rate of the disease is a named number in this file.
 """
 
 from __future__ import annotations

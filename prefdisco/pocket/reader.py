@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from prefdisco.pocket.attributes import DIMENSIONS, STRUCTURAL
-from prefdisco.pocket.families import FAMILIES, OPS, derive
+from prefdisco.pocket.families import FAMILIES, derive
+from prefdisco.pocket.tape import OPS
 from prefdisco.pocket.writer import LEADS
 from prefdisco.schema import Grade, Preference, Problem
 
@@ -22,8 +23,8 @@ _OP_BY_MARK = {mark: op for op, marks in OPS.items() for mark in marks}
 _SYMBOLS = "|".join(re.escape(symbol) for symbol, _ in sorted(OPS.values(), key=lambda marks: -len(marks[0])))
 _WORDS = "|".join(re.escape(word) for _, word in sorted(OPS.values(), key=lambda marks: -len(marks[1])))
 _STEP = re.compile(
-    rf"(?P<row>\| *[\w-]+ *\| *(?P<row_op>{_WORDS}|{_SYMBOLS}) *\| *[\w-]+ *\|)"
-    rf"|(?:^|[ .])[\w-]+ (?:(?P<symbol>{_SYMBOLS})|(?P<word>{_WORDS})) [\w-]+",
+    rf"(?P<row>\| *\w+ *\| *(?P<row_op>{_WORDS}|{_SYMBOLS}) *\| *\w+ *\|)"
+    rf"|(?:^|[ .])\w+ (?:(?P<symbol>{_SYMBOLS})|(?P<word>{_WORDS})) \w+",
     re.MULTILINE,
 )
 _ANSWER = re.compile(r"^(?P<label>Answer|ANSWER): *(?P<bold>\*\*)?(?P<text>[^*\n]*?)(?P<end>\*\*)?\.? *$", re.MULTILINE)
@@ -149,7 +150,7 @@ def _phrasings(attribute: str, value: str, family: str | None) -> tuple[tuple[st
 
 
 def score(evidence: Evidence, value: str) -> int:
-    """Grade 1..5 of a criterion that wants `value`: 5 met, 3 absent or torn between two, 1 opposite, 2 and 4 partial."""
+    """Grade 1..5 of a criterion that wants `value`: 5 met, 3 absent or torn between two, 1 opposite, else partial."""
     own = evidence[value]
     rival = max((strength for other, strength in evidence.items() if other != value), default=0.0)
     if own == 1.0:

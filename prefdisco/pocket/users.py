@@ -83,7 +83,7 @@ class PocketUser:
         return Reply(UNHELPFUL[seed % len(UNHELPFUL)], None)
 
     def counterfactual(self, scenario: Scenario, question: str, seed: int) -> Reply | None:
-        """Another answer than the true one: a different value or none at all; None for a question about no attribute."""
+        """Another answer than the true one: another value, or none at all. None for a question about no attribute."""
         attribute = attribute_of(question)
         if attribute is None:
             return None

@@ -10,7 +10,8 @@ import random
 from collections.abc import Mapping, Sequence
 
 from prefdisco.pocket.attributes import DIMENSIONS, GENERIC_PLAN
-from prefdisco.pocket.families import FAMILIES, OPS, Step, derive
+from prefdisco.pocket.families import FAMILIES, derive
+from prefdisco.pocket.tape import OPS, Step
 from prefdisco.schema import Problem
 
 Plan = Mapping[str, str | None]

@@ -24,9 +24,11 @@ from transformers import (
 )
 
 from prefdisco.config import PretrainRecipe, check_trainer
+from prefdisco.files import atomic_write
 from prefdisco.hashing import digest
 from prefdisco.pocket.corpus import Document, documents
 from prefdisco.protocol import join_thinking
+from prefdisco.training.card import base_card
 from prefdisco.training.tokenizer import END, START, train_tokenizer
 
 IGNORED = -100  # label of a token without loss
@@ -100,6 +102,8 @@ def pretrain(recipe: PretrainRecipe) -> Path:
     trainer.train(resume_from_checkpoint=str(last[-1]) if last else None)
     tokenizer.padding_side = "left"
     folder = Path(recipe.run) / "checkpoint"
-    trainer.model.save_pretrained(folder)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    seen = sum(trainer.train_dataset["length"])
+    atomic_write(folder / "README.md", base_card(recipe, model.num_parameters(), seen))
     return folder

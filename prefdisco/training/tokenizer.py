@@ -1,4 +1,4 @@
-"""The tokenizer of pocket-base: byte-level BPE with whole words, single digits, and the wire format's lines in one piece."""
+"""The tokenizer of pocket-base: byte-level BPE; whole words, single digits, the wire format's lines in one piece."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from transformers import PreTrainedTokenizerFast
 
 END, START, PAD = "<|im_end|>", "<|im_start|>", "<|endoftext|>"
 SPECIAL = (PAD, START, END, "<think>", "</think>")
-# what BPE may join: a line of the wire format, a word or one digit (each with the space before it), a run of signs, a space
+# what BPE may join: a line of the wire format, a word, one digit or a run of signs (each with the space before it)
 PIECES = r"###ACTION###: '[a-z_]+'\n###RESPONSE###:| ?[A-Za-z]+| ?[0-9]| ?[^\sA-Za-z0-9]+|\s"
 TEMPLATE = Path(__file__).parent.parent / "llm" / "chatml.jinja"
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, max_length: int) -> PreTrainedTokenizerFast:
-    """A tokenizer with at most `vocab_size` tokens, the special ones included, trained on `texts`; any text round-trips."""
+    """A tokenizer of at most `vocab_size` tokens, special ones included, trained on `texts`; any text round-trips."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
