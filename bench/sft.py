@@ -1,4 +1,4 @@
-"""Training tokens a second on a CPU or one GPU: the trainer settings of recipes/selfdistill.yaml against TRL's defaults.
+"""Training tokens a second, on a CPU or one GPU: the trainer settings of a recipe against TRL's defaults.
 
     python bench/sft.py [--quick] [--recipe selfdistill] [--threads N]
 
@@ -24,6 +24,7 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
+    PrinterCallback,
     TrainerCallback,
     set_seed,
 )
@@ -90,6 +91,7 @@ def seconds(
         data_collator=collator,
         callbacks=[watch],
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     return watch.seconds
 
@@ -104,7 +106,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     be_quiet()
     trainer = load(SFTRecipe, [f"recipe={options.recipe}"]).trainer
-    tokenizer, examples = dialogues(128 if options.quick else 512)
+    tokenizer, examples = dialogues(128 if options.quick else 384)
     tokens = sum(len(example["input_ids"]) for example in examples)
     collator = None if trainer.get("packing") else DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED)
     ways: dict[str, tuple[dict[str, Any], Any]] = {

@@ -21,6 +21,7 @@ from prefdisco.schema import DataError, Scenario, read_jsonl
 USAGE = """usage: prefdisco COMMAND
 
   prefdisco evaluate agent=PATH [key=value ...]   play scenarios, grade them, print a table
+  prefdisco compare RUN [RUN ...]                 the figures of several runs, and their mean, as a Markdown table
   prefdisco validate FILE                         check a JSON Lines file of scenarios
   prefdisco --version
 
@@ -39,11 +40,19 @@ def friendly(name: str = "prefdisco") -> Iterator[None]:
     try:
         yield
     except EXPECTED_ERRORS as error:
+        close_bars()
         print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print(f"{name}: interrupted; the same command continues where it stopped", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def close_bars() -> None:
+    """End the progress bars that an error left standing, so that its line is a line of its own."""
+    if "tqdm" in sys.modules:
+        for bar in list(getattr(sys.modules["tqdm"].tqdm, "_instances", ())):
+            bar.close()
 
 
 def configure(model_class: type[C], argv: Sequence[str], usage: str) -> tuple[C, bool]:
@@ -67,8 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             evaluate(arguments)
         elif command == "validate":
             validate(arguments)
+        elif command == "compare":
+            compare(arguments)
         else:
-            raise ConfigError(f"{COMMAND_LINE}: unknown command {command!r}; commands are evaluate and validate")
+            raise ConfigError(f"{COMMAND_LINE}: unknown command {command!r}; try evaluate, compare or validate")
     return 0
 
 
@@ -81,6 +92,16 @@ def evaluate(argv: Sequence[str], usage: str = "usage: prefdisco evaluate agent=
     from prefdisco.evaluate import run_evaluation  # brings torch
 
     run_evaluation(config)
+
+
+def compare(argv: Sequence[str]) -> None:
+    """Print the figures of several runs side by side, with their mean and its interval."""
+    if not argv or argv[0] in ("--help", "-h"):
+        print("usage: prefdisco compare RUN [RUN ...]")
+        return
+    from prefdisco.report.runs import compare as table
+
+    print(table(argv))
 
 
 def validate(argv: Sequence[str]) -> None:

@@ -48,7 +48,7 @@ __all__ = [
 
 
 class ScenarioConfig(Section):
-    source: str = Field(default="pocket", description="where scenarios come from: pocket, or a JSON Lines file")
+    source: Literal["pocket"] = Field(default="pocket", description="where scenarios come from: the embedded world")
     train_limit: int = Field(default=2000, ge=1, description="scenarios to make training data from")
     eval_split: Literal["test", "heldout"] = Field(
         default="test", description="new problems and people; or new families and types"

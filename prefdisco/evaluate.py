@@ -63,15 +63,16 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     judge = load_judge(config.judge, scenarios)
     run_dir = run_folder(config)
     with lock(run_dir):
-        claim(run_dir, config.to_yaml(), _settings(config))
         from prefdisco.llm.local import LocalModel
         from prefdisco.report.markdown import write_report
 
+        agent = LocalModel(config.agent, batch_size=config.batch_size)
+        claim(run_dir, config.to_yaml(), decisive(config))  # not before the agent is there
         best = ceiling_of(scenarios, config.budget)
         episodes = asyncio.run(
             evaluate_scenarios(
                 scenarios,
-                LocalModel(config.agent, batch_size=config.batch_size),
+                agent,
                 user,
                 judge,
                 config.conditions,
@@ -215,10 +216,10 @@ def run_folder(config: EvaluateConfig) -> Path:
     """`config.run`, or runs/evaluate-AGENT-HASH with a hash of the settings that decide what an episode is."""
     if config.run:
         return Path(config.run)
-    return Path("runs") / f"evaluate-{Path(config.agent).name}-{digest(to_json(_settings(config)), length=6)}"
+    return Path("runs") / f"evaluate-{Path(config.agent).name}-{digest(to_json(decisive(config)), length=6)}"
 
 
-def _settings(config: EvaluateConfig) -> dict[str, Any]:
+def decisive(config: EvaluateConfig) -> dict[str, Any]:
     """What decides an episode: the limit too where answers are shuffled among the scenarios."""
     grows = set(GROWS) - ({"limit"} if config.answers == "shuffled" else set())
     return config.model_dump(mode="json", exclude=grows)

@@ -46,9 +46,10 @@ def _explain(path: str | Path, error: OSError) -> str:
         errno.EROFS: "the file system is read-only; choose another run folder",
         errno.ENOTDIR: "a part of this path is a file, not a folder; choose another run folder",
         errno.EEXIST: "a part of this path is a file, not a folder; choose another run folder",
-        errno.EISDIR: "is a folder, expected a file",
+        errno.EISDIR: "is a folder, expected a file; move it, or choose another run folder",
     }
-    return f"{path}: {advice.get(error.errno or 0, f'cannot write: {error.strerror or error}')}"
+    other = f"cannot write: {error.strerror or error}; choose another run folder"
+    return f"{path}: {advice.get(error.errno or 0, other)}"
 
 
 def atomic_write(path: str | Path, content: str | bytes) -> None:

@@ -6,9 +6,9 @@ import hashlib
 
 
 def digest(*parts: object, length: int = 10) -> str:
-    """Hexadecimal name of `parts`, `length` characters long."""
-    text = "\x1f".join(str(part) for part in parts)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()[:length]
+    """Hexadecimal name of `parts` (bytes as they are, all else as text), `length` characters long."""
+    raw = (part if isinstance(part, bytes) else str(part).encode() for part in parts)
+    return hashlib.blake2b(b"\x1f".join(raw), digest_size=16).hexdigest()[:length]
 
 
 def stable_seed(*parts: object) -> int:

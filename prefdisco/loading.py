@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from yaml import YAMLError
 
 from prefdisco.complaints import COMMAND_LINE, expected, explain, fits, keys_of, nearest, origin, short
 
@@ -204,9 +205,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: {_one_line(error)}") from None
     except Exception as error:
         mark = getattr(error, "problem_mark", None)
-        if mark is None:
-            raise  # not a YAML error
-        raise ConfigError(f"{path}:{mark.line + 1}: not valid YAML: {_one_line(error)}") from None
+        if mark is None and not isinstance(error, YAMLError):
+            raise
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: not valid YAML: {_one_line(error)}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected lines of the form `key: value`")
     return typing.cast(dict[str, Any], content)

@@ -10,8 +10,10 @@ from prefdisco.schema import Scenario, read_jsonl
 from prefdisco.users import is_pocket
 
 
-def load_scenarios(source: str, limit: int) -> list[Scenario]:
+def load_scenarios(source: str, limit: int, seed: int = 0) -> list[Scenario]:
     """The first `limit` scenarios of "pocket" (its test split), "pocket:SPLIT", or a JSON Lines file.
+
+    `seed` is that of the draw from Pocket; evaluations keep it at 0, so that they all face the same scenarios.
 
     Raises ConfigError for an unknown split or an empty file, DataError for a missing file or a broken line.
     """
@@ -29,7 +31,7 @@ def load_scenarios(source: str, limit: int) -> list[Scenario]:
 
     match split or "test":
         case "train" | "test" | "heldout" as known:
-            return pocket.scenarios(known, limit)
+            return pocket.scenarios(known, limit, seed)
     raise ConfigError(
         f"scenarios={source}: unknown split {split!r}; there are pocket:train, pocket:test and pocket:heldout"
     )

@@ -194,13 +194,13 @@ def read_jsonl(path: str | Path, record: type[R]) -> Iterator[R]:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 yield parse_line(line, record, f"{path}:{number}")
 
 
-def parse_line(line: str, record: type[R], where: str) -> R:
+def parse_line(line: str | bytes, record: type[R], where: str) -> R:
     """One line of JSON as a record; DataError says where and which field when it is not one."""
     try:
         return record.model_validate_json(line)

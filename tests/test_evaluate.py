@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from prefdisco.config import ConfigError, EvaluateConfig
-from prefdisco.evaluate import claim, evaluate_scenarios, load_episodes, run_folder
-from prefdisco.files import RunError
+from prefdisco.evaluate import decisive, evaluate_scenarios, load_episodes, run_folder
+from prefdisco.files import RunError, claim
 from prefdisco.judges import Verdict
 from prefdisco.llm.base import Conversation, ModelError, Sampling
 from prefdisco.protocol import format_final, format_question
@@ -157,10 +157,15 @@ def test_scenarios_that_share_an_id_are_refused() -> None:
 
 def test_run_folder_takes_more_scenarios_but_no_other_settings(tmp_path: Path) -> None:
     config = EvaluateConfig(agent="some/model", run=str(tmp_path))
-    claim(tmp_path, config)
-    claim(tmp_path, config.model_copy(update={"limit": 500, "seeds": [0, 1]}))
+
+    def take(**changes: object) -> None:
+        wanted = config.model_copy(update=changes)
+        claim(tmp_path, wanted.to_yaml(), decisive(wanted))
+
+    take()
+    take(limit=500, seeds=[0, 1])
     with pytest.raises(RunError, match=r"temperature=.*run=FOLDER"):
-        claim(tmp_path, config.model_copy(update={"temperature": 0.1}))
+        take(temperature=0.1)
     # Whose answers a shuffled user gives depends on who else there is.
     shuffled = config.model_copy(update={"answers": "shuffled", "run": None})
     assert run_folder(shuffled) != run_folder(shuffled.model_copy(update={"limit": 500}))

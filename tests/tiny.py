@@ -24,9 +24,18 @@ def tiny_tokenizer(vocabulary: int = 512) -> PreTrainedTokenizerFast:
 def tiny_llama(tokenizer: PreTrainedTokenizerFast) -> Any:
     """A random Llama of 40,000 parameters; the same one every time."""
     torch.manual_seed(0)
-    special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    size = {"vocab_size": len(tokenizer), "max_position_embeddings": CONTEXT}
+    special: dict[str, Any] = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": None,
+    }
+    shape: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    size: dict[str, Any] = {"vocab_size": len(tokenizer), "max_position_embeddings": CONTEXT}
     return LlamaForCausalLM(LlamaConfig(**size, **shape, **special)).eval()
 
 

@@ -54,12 +54,12 @@ def generate(recipe: SFTRecipe, model: LocalModel, scenarios: Sequence[Scenario]
             asyncio.run(_make(recipe, model, scenarios, missing, path, done))
         outcomes = [done[scenario.id] for scenario in scenarios]
         counts = summary_of(outcomes)
+        atomic_write(folder / CARD, card(recipe, counts, outcomes, model.tokenizer))
         if not counts["examples"]:
             raise RunError(
                 f"{folder}: no example survived the filters; see {CARD}, and try data.margin or data.samples"
             )
-        atomic_write(folder / COUNTS, json.dumps(counts, indent=2) + "\n")
-        atomic_write(folder / CARD, card(recipe, counts, outcomes, model.tokenizer))
+        atomic_write(folder / COUNTS, json.dumps(counts, indent=2) + "\n")  # last: it says that all is there
     return outcomes
 
 
@@ -80,9 +80,12 @@ async def _make(
             done[scenario.id] = outcome
             bar.update()
 
-        async with asyncio.TaskGroup() as tasks:
-            for scenario in missing:
-                tasks.create_task(one(scenario))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for scenario in missing:
+                    tasks.create_task(one(scenario))
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None  # the first one; what it cancelled has nothing to add
 
 
 def read(folder: Path) -> list[Outcome]:

@@ -1,18 +1,53 @@
-"""Elicitation dialogues written by a question policy: the agent's turns are the policy's, the answers the user's."""
+"""Elicitation dialogues: a question policy takes the agent's seat in the one dialogue loop."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prefdisco.conditions import Condition, parse_condition, prompt
+from prefdisco.conditions import parse_condition
+from prefdisco.dialogue import play
 from prefdisco.elicitation import Policy
 from prefdisco.hashing import stable_seed
-from prefdisco.protocol import format_final, format_question
-from prefdisco.schema import Message, Preference, Question, Scenario
-from prefdisco.users import STOP
+from prefdisco.llm.base import Completion, Conversation, Sampling
+from prefdisco.protocol import format_final, format_question, join_thinking
+from prefdisco.schema import Episode, Message, Preference, Question, Scenario, Usage
+from prefdisco.users import STOP, Reply
 from prefdisco.world import World
 
 DISCOVERY = "discovery"
+
+
+class Interviewer:
+    """A question policy as an agent, and the world's user as it hears the answers; one for each dialogue.
+
+    Its final answer is empty: what the agent says last is for the model to write.
+    """
+
+    def __init__(self, scenario: Scenario, policy: Policy, world: World, seed: int) -> None:
+        self.scenario, self.policy, self.world, self.seed = scenario, policy, world, seed
+        self.name = policy.name
+        self.answered: list[tuple[str, str | None]] = []
+        self.stopped = False
+        self._asked = ""
+
+    async def complete(self, conversation: Conversation, sampling: Sampling) -> Completion:
+        """The policy's next question in the wire format, or an empty final answer when it has none."""
+        attribute = None if self.stopped else self.policy.next_attribute(self.scenario, self.answered, self.seed)
+        if attribute is None:
+            return Completion(format_final("-"), "stop", Usage())
+        self._asked = attribute
+        wording = stable_seed("question", self.seed, self.scenario.id, len(self.answered))
+        question = format_question(self.world.question(self.scenario, attribute, wording))
+        return Completion(join_thinking(self.world.wondering(attribute), question), "stop", Usage())
+
+    async def reply(self, scenario: Scenario, messages: Sequence[Message], question: str, seed: int) -> Reply:
+        """The user's reply, noted for the policy."""
+        reply = await self.world.user.reply(scenario, messages, question, seed)
+        found = scenario.preference(reply.revealed) if reply.revealed == self._asked else None
+        self.answered.append((self._asked, found.value if found else None))
+        self.stopped = STOP in reply.text
+        return reply
 
 
 @dataclass(frozen=True)
@@ -23,38 +58,22 @@ class Interview:
     questions: tuple[Question, ...]
     revealed: tuple[Preference, ...]
 
-    def asked(self, position: int) -> str | None:
-        """The attribute that question number `position` revealed, or None."""
-        return self.questions[position].revealed
-
 
 async def interview(scenario: Scenario, policy: Policy, world: World, budget: int, seed: int) -> Interview:
     """Let `policy` ask and the user answer under discovery, until the policy stops or the budget is spent."""
-    condition: Condition = parse_condition(DISCOVERY)
-    messages = condition.opening(scenario, budget)
-    transcript = messages[-1:]
-    questions: list[Question] = []
-    answered: list[tuple[str, str | None]] = []
-    while len(questions) < budget:
-        attribute = policy.next_attribute(scenario, answered, seed)
-        if attribute is None:
-            break
-        turn = stable_seed("interview", seed, scenario.id, len(questions))
-        text = world.question(scenario, attribute, turn)
-        reply = await world.user.reply(scenario, transcript, text, turn)
-        said, stopped = reply.text.replace(STOP, "").strip(), STOP in reply.text
-        questions.append(Question(text=text, answer=said, revealed=reply.revealed))
-        found = scenario.preference(reply.revealed) if reply.revealed else None
-        answered.append((attribute, found.value if found and found.attribute == attribute else None))
-        last = stopped or len(questions) == budget
-        messages.append(Message(role="assistant", content=format_question(text), thinking=world.wondering(attribute)))
-        messages.append(Message(role="user", content=f"{said}\n{prompt('final_request')}".strip() if last else said))
-        transcript += [Message(role="assistant", content=text), Message(role="user", content=said)]
-        if last:
-            break
-    names = dict.fromkeys(q.revealed for q in questions if q.revealed)
+    agent = Interviewer(scenario, policy, world, seed)
+    return before_the_answer(
+        await play(scenario, parse_condition(DISCOVERY), agent, agent, Sampling(), seed, budget), scenario
+    )
+
+
+def before_the_answer(episode: Episode, scenario: Scenario) -> Interview:
+    """An episode without its final answer. Raises RuntimeError for one that failed."""
+    if episode.error is not None:
+        raise RuntimeError(f"{scenario.id}: the interview failed: {episode.error}")
+    names = dict.fromkeys(question.revealed for question in episode.questions if question.revealed)
     revealed = tuple(p for name in names if (p := scenario.preference(name)) is not None)
-    return Interview(tuple(messages), tuple(questions), revealed)
+    return Interview(episode.messages[:-1], episode.questions, revealed)
 
 
 def close(dialogue: Interview, thinking: str, response: str) -> list[Message]:
@@ -66,11 +85,10 @@ def told(scenario: Scenario, revealed: tuple[Preference, ...]) -> Scenario:
     """The scenario as the dialogue shows it: what was revealed is the whole profile, weights rescaled to one."""
     total = sum(p.weight for p in revealed)
     scale = {p.attribute: p.weight / total for p in revealed}
+    rubric = (c for c in scenario.rubric if c.attribute in scale)
     return scenario.model_copy(
         update={
             "profile": tuple(p.model_copy(update={"weight": scale[p.attribute]}) for p in revealed),
-            "rubric": tuple(
-                c.model_copy(update={"weight": scale[c.attribute]}) for c in scenario.rubric if c.attribute in scale
-            ),
+            "rubric": tuple(c.model_copy(update={"weight": scale[c.attribute]}) for c in rubric),
         }
     )

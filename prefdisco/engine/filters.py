@@ -14,6 +14,7 @@ from prefdisco.schema import Episode, Scenario
 Verdict = Literal["kept", "error", "malformed", "wrong", "unjustified", "no_better"]
 VERDICTS: tuple[Verdict, ...] = ("kept", "error", "malformed", "wrong", "unjustified", "no_better")
 BEST = 5.0  # the highest alignment there is
+ROUNDING = 1e-9  # alignment points; weights that are rescaled do not sum to exactly one
 
 
 @runtime_checkable
@@ -38,7 +39,7 @@ def verdict(trace: Episode, generic: float | None, margin: float, touched: Colle
         return "wrong"
     if touched is not None and not set(touched) <= set(trace.weights):
         return "unjustified"
-    if generic is not None and trace.alignment < min(generic + margin, BEST):
+    if generic is not None and trace.alignment < min(generic + margin, BEST) - ROUNDING:
         return "no_better"
     return "kept"
 

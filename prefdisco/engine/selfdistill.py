@@ -17,7 +17,7 @@ from prefdisco.conditions import parse_condition
 from prefdisco.config import DataConfig
 from prefdisco.dialogue import play
 from prefdisco.elicitation import Policy
-from prefdisco.engine.dialogues import DISCOVERY, Interview, close, interview, told
+from prefdisco.engine.dialogues import DISCOVERY, Interview, before_the_answer, close, interview, told
 from prefdisco.engine.filters import Seer, Verdict, best, verdict
 from prefdisco.grading import graded
 from prefdisco.hashing import stable_seed
@@ -109,10 +109,7 @@ class SelfDistill:
         """The elicitation dialogue: the policy's, or with policy `self` the model's own."""
         if self.policy is not None:
             return await interview(scenario, self.policy, self.world, self.data.budget, self.seed)
-        own = await self.play(scenario, DISCOVERY)
-        names = dict.fromkeys(q.revealed for q in own.questions if q.revealed)
-        revealed = tuple(p for name in names if (p := scenario.preference(name)) is not None)
-        return Interview(own.messages[:-1], own.questions, revealed)
+        return before_the_answer(await self.play(scenario, DISCOVERY), scenario)
 
     async def trace(
         self, scenario: Scenario, dialogue: Interview, generic: Episode

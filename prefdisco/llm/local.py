@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from prefdisco.llm.base import Completion, Conversation, ModelError, Sampling
 from prefdisco.llm.batcher import Batcher
@@ -134,12 +136,14 @@ def load(
             f"model {name}: no such folder; give a checkpoint folder, {POCKET_BASE}, or a hub id (name/name)"
         )
     where: dict[str, Any] = {"local_files_only": not online}
+    if not online:
+        logging.disable_progress_bar()  # a file of this machine is read too soon to be worth a line
     try:
         tokenizer = tokenizer or AutoTokenizer.from_pretrained(path, **where)
         model = AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype or torch.float32, attn_implementation="sdpa", **where
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         if not online and not Path(path).is_dir():
             raise ModelError(
                 f"model {name}: no such folder, and not in the hub's local cache; online=True fetches it"

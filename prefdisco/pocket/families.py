@@ -57,8 +57,8 @@ FAMILIES: dict[str, Family] = {
         "math",
         numbers.draw_rates,
         (
-            "A bus goes {speed} km in each of {hours} hours, then {more} km more. How far is that?",
-            "A tap gives {speed} liters in each of {hours} hours, then {more} liters more. How much in all?",
+            "{who} rides {speed} km in each of {hours} hours, then {more} km more. How far is that?",
+            "{who} gets {speed} liters in each of {hours} hours, then {more} liters more. How much in all?",
         ),
         numbers.solve_rates,
         "an amount grows with rate and with time",
@@ -69,8 +69,8 @@ FAMILIES: dict[str, Family] = {
         "science",
         numbers.draw_mixture,
         (
-            "Equal cups of water at {low} and {high} degrees are mixed. How warm is the mix?",
-            "A cup at {low} degrees meets an equal cup at {high} degrees. What is the temperature?",
+            "{who} mixes equal cups of water at {low} and {high} degrees. How warm is the mix?",
+            "{who} pours a cup at {low} degrees to an equal cup at {high} degrees. What is the temperature?",
         ),
         numbers.solve_mixture,
         "equal parts meet in the middle",
@@ -81,9 +81,8 @@ FAMILIES: dict[str, Family] = {
         "science",
         numbers.draw_pressure,
         (
-            "A gas at {start} bar is squeezed to {times} times the pressure, then loses {lost} bar. "
-            "What is the pressure?",
-            "Air at {start} bar is pressed to {times} times that, then leaks {lost} bar. What is left?",
+            "{who} squeezes a gas at {start} bar to {times} times that. It loses {lost} bar. What is the pressure?",
+            "{who} presses air at {start} bar to {times} times that. It leaks {lost} bar. What is left?",
         ),
         numbers.solve_pressure,
         "less room means more pressure",
@@ -94,8 +93,8 @@ FAMILIES: dict[str, Family] = {
         "science",
         numbers.draw_circuits,
         (
-            "Resistors of {a} and {b} ohm in series carry {amp} ampere. What is the voltage?",
-            "{amp} ampere flow through {a} ohm and then {b} ohm. How many volt is that?",
+            "{who} has resistors of {a} and {b} ohm in series at {amp} ampere. What is the voltage?",
+            "{who} sends {amp} ampere through {a} ohm and then {b} ohm. How many volt is that?",
         ),
         numbers.solve_circuits,
         "voltage grows with current and with resistance",

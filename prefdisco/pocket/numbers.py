@@ -6,12 +6,12 @@ import random
 
 from prefdisco.pocket.tape import NAMES, Facts, Tape
 
-_TOP = {1: 12, 2: 30, 3: 48}
+_TOP = {1: 9, 2: 15, 3: 24}
 
 
 def draw_change(rng: random.Random, d: int) -> Facts:
     a, b = rng.randint(3, _TOP[d]), rng.randint(3, _TOP[d])
-    return {"who": rng.choice(NAMES), "a": a, "b": b, "paid": a + b + rng.randint(1, max(2, 99 - a - b))}
+    return {"who": rng.choice(NAMES), "a": a, "b": b, "paid": a + b + rng.randint(1, 20)}
 
 
 def solve_change(f: Facts, path: str, t: Tape) -> str:
@@ -22,11 +22,11 @@ def solve_change(f: Facts, path: str, t: Tape) -> str:
 
 def draw_ages(rng: random.Random, d: int) -> Facts:
     who, other = rng.sample(NAMES, 2)
-    years = rng.randint(2, 4 + 4 * d)
+    years = rng.randint(2, 3 + 3 * d)
     return {
         "who": who,
         "other": other,
-        "gap": rng.randint(2, 6 * d),
+        "gap": rng.randint(2, 4 * d),
         "years": years,
         "then": years + rng.randint(3, _TOP[d]),
     }
@@ -39,7 +39,7 @@ def solve_ages(f: Facts, path: str, t: Tape) -> str:
 
 
 def draw_rates(rng: random.Random, d: int) -> Facts:
-    return {"speed": rng.randint(2, 4 + 5 * d), "hours": 3, "more": rng.randint(2, 10 * d)}
+    return {"who": rng.choice(NAMES), "speed": rng.randint(2, 3 + 2 * d), "hours": 3, "more": rng.randint(2, 5 * d)}
 
 
 def solve_rates(f: Facts, path: str, t: Tape) -> str:
@@ -49,8 +49,8 @@ def solve_rates(f: Facts, path: str, t: Tape) -> str:
 
 
 def draw_mixture(rng: random.Random, d: int) -> Facts:
-    low = rng.randint(4, 15 * d)
-    return {"low": low, "high": low + 2 * rng.randint(1, 8 * d)}
+    low = rng.randint(4, 4 + 6 * d)
+    return {"who": rng.choice(NAMES), "low": low, "high": low + 2 * rng.randint(1, 4 * d)}
 
 
 def solve_mixture(f: Facts, path: str, t: Tape) -> str:
@@ -60,8 +60,8 @@ def solve_mixture(f: Facts, path: str, t: Tape) -> str:
 
 
 def draw_pressure(rng: random.Random, d: int) -> Facts:
-    start = rng.randint(3, 5 + 6 * d)
-    return {"start": start, "times": 3, "lost": rng.randint(2, min(3 * start - 1, 9 * d))}
+    start = rng.randint(3, 3 + 2 * d)
+    return {"who": rng.choice(NAMES), "start": start, "times": 3, "lost": rng.randint(2, min(3 * start - 1, 4 * d))}
 
 
 def solve_pressure(f: Facts, path: str, t: Tape) -> str:
@@ -71,7 +71,8 @@ def solve_pressure(f: Facts, path: str, t: Tape) -> str:
 
 
 def draw_circuits(rng: random.Random, d: int) -> Facts:
-    return {"a": rng.randint(2, 3 + 3 * d), "b": rng.randint(2, 3 + 3 * d), "amp": rng.randint(2, 2 + d)}
+    a, b = rng.randint(2, 3 + 2 * d), rng.randint(2, 3 + 2 * d)
+    return {"who": rng.choice(NAMES), "a": a, "b": b, "amp": rng.randint(2, 2 + d)}
 
 
 def solve_circuits(f: Facts, path: str, t: Tape) -> str:
@@ -83,7 +84,7 @@ def solve_circuits(f: Facts, path: str, t: Tape) -> str:
 
 def draw_schedule(rng: random.Random, d: int) -> Facts:
     a, b = rng.randint(1, 2 + 2 * d), rng.randint(1, 2 + 2 * d)
-    return {"who": rng.choice(NAMES), "end": rng.randint(a + b + 1, 23 + 9 * (d - 1)), "a": a, "b": b}
+    return {"who": rng.choice(NAMES), "end": a + b + rng.randint(1, 15), "a": a, "b": b}
 
 
 def solve_schedule(f: Facts, path: str, t: Tape) -> str:

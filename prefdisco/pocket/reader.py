@@ -22,9 +22,10 @@ Evidence = dict[str, float]
 _OP_BY_MARK = {mark: op for op, marks in OPS.items() for mark in marks}
 _SYMBOLS = "|".join(re.escape(symbol) for symbol, _ in sorted(OPS.values(), key=lambda marks: -len(marks[0])))
 _WORDS = "|".join(re.escape(word) for _, word in sorted(OPS.values(), key=lambda marks: -len(marks[1])))
+# "as only saw fits" is no step: one of the things to pack is called what an operation is called
 _STEP = re.compile(
     rf"(?P<row>\| *\w+ *\| *(?P<row_op>{_WORDS}|{_SYMBOLS}) *\| *\w+ *\|)"
-    rf"|(?:^|[ .])\w+ (?:(?P<symbol>{_SYMBOLS})|(?P<word>{_WORDS})) \w+",
+    rf"|(?:^|[ .])(?!only )\w+ (?:(?P<symbol>{_SYMBOLS})|(?P<word>{_WORDS})) \w+",
     re.MULTILINE,
 )
 _ANSWER = re.compile(r"^(?P<label>Answer|ANSWER): *(?P<bold>\*\*)?(?P<text>[^*\n]*?)(?P<end>\*\*)?\.? *$", re.MULTILINE)

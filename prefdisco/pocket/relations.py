@@ -9,7 +9,7 @@ from prefdisco.pocket.tape import NAMES, Facts, Tape
 
 
 def draw_order(rng: random.Random, d: int) -> Facts:
-    chain = rng.sample(NAMES, 2 + d)
+    chain = rng.sample(NAMES, 4 if d == 3 else 3)
     pairs = [f"{a} beats {b}." for a, b in pairwise(chain)]
     rng.shuffle(pairs)
     return {"chain": chain, "clues": " ".join(pairs), "place": rng.choice(("first", "last")), "people": sorted(chain)}
@@ -37,9 +37,9 @@ def draw_elimination(rng: random.Random, d: int) -> Facts:
     traits = rng.sample(_TRAITS, 2)
     wanted = [rng.choice(pair) for pair in traits]
     flip = [next(x for x in pair if x != want) for pair, want in zip(traits, wanted, strict=True)]
-    people = rng.sample(NAMES, 2 + d)
+    people = rng.sample(NAMES, 4 if d == 3 else 3)
     near = [[wanted[0], flip[1]], [flip[0], wanted[1]], [flip[0], flip[1]]]
-    has = [wanted, *[near[i] if i < 2 else rng.choice(near) for i in range(1 + d)]]
+    has = [wanted, *[near[i] if i < 2 else rng.choice(near) for i in range(len(people) - 1)]]
     order = list(range(len(people)))
     rng.shuffle(order)
     clues = " ".join(f"{people[i]} has {has[i][0]} and {has[i][1]}." for i in order)

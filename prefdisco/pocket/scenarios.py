@@ -1,7 +1,8 @@
 """Pocket's scenarios, in three splits that share no problem and no person.
 
 `train` and `test` use the nine training families and eight training types; `heldout` the three families and two types
-that are never trained on. Which side a problem or a person is on follows from a hash of its content.
+that no recipe trains on (pocket-base has met the families, not the types). Which side a problem or a person is on
+follows from a hash of its content.
 """
 
 from __future__ import annotations

@@ -24,11 +24,13 @@ from transformers import (
 )
 
 from prefdisco.config import PretrainRecipe, check_trainer
-from prefdisco.files import atomic_write
+from prefdisco.files import atomic_write, claim, lock, writing
 from prefdisco.hashing import digest
 from prefdisco.pocket.corpus import Document, documents
 from prefdisco.protocol import join_thinking
 from prefdisco.training.card import base_card
+from prefdisco.training.optimizer import MuonAdamW
+from prefdisco.training.saves import last_save
 from prefdisco.training.tokenizer import END, START, train_tokenizer
 
 IGNORED = -100  # label of a token without loss
@@ -76,15 +78,26 @@ def corpus(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerFast) -> Datase
 
 
 def pretrain(recipe: PretrainRecipe) -> Path:
-    """Train the base model and save it under `<run>/checkpoint`; returns that folder. Continues from its last save."""
+    """Train the base model and save it under `<run>/checkpoint`; returns that folder. Continues from its last save.
+
+    Raises ConfigError for a value that transformers refuses, RunError for a folder that cannot be written or is in use.
+    """
+    check_trainer(recipe.trainer, TrainingArguments, recipe.where)
+    check_trainer(recipe.model, LlamaConfig, recipe.where, "model")
+    folder = Path(recipe.run)
+    with lock(folder):
+        claim(folder, recipe.to_yaml(), recipe.model_dump(mode="json", exclude={"run"}))
+        with writing(folder):
+            return _train(recipe, folder)
+
+
+def _train(recipe: PretrainRecipe, folder: Path) -> Path:
     arguments = {
         "use_cpu": not torch.cuda.is_available(),
-        "output_dir": str(Path(recipe.run) / "trainer"),
+        "output_dir": str(folder / "trainer"),
         "seed": recipe.seed,
         **recipe.trainer,
     }
-    check_trainer(recipe.trainer, TrainingArguments, recipe.where)
-    check_trainer(recipe.model, LlamaConfig, recipe.where, "model")
     set_seed(recipe.seed)
     sample = documents(20_000, recipe.corpus.seed, recipe.corpus.mix or None)
     length = int(recipe.model.get("max_position_embeddings", 1024))
@@ -93,17 +106,19 @@ def pretrain(recipe: PretrainRecipe) -> Path:
     )
     special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **special, **recipe.model))
-    collator = DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED)
+    # few different lengths: kernels for a shape are compiled once
+    collator = DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED, pad_to_multiple_of=32)
     tokenizer.padding_side = "right"
-    trainer = Trainer(
-        model, TrainingArguments(**arguments), collator, corpus(recipe, tokenizer), processing_class=tokenizer
-    )
-    last = sorted((Path(recipe.run) / "trainer").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
-    trainer.train(resume_from_checkpoint=str(last[-1]) if last else None)
+    data = corpus(recipe, tokenizer)
+    settings = TrainingArguments(**arguments)
+    betas = (settings.adam_beta1, settings.adam_beta2)
+    optimizer = MuonAdamW(model, settings.learning_rate, settings.weight_decay, betas)
+    trainer = Trainer(model, settings, collator, data, processing_class=tokenizer, optimizers=(optimizer, None))
+    trainer.train(resume_from_checkpoint=last_save(folder / "trainer"))
     tokenizer.padding_side = "left"
-    folder = Path(recipe.run) / "checkpoint"
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    seen = sum(trainer.train_dataset["length"])
-    atomic_write(folder / "README.md", base_card(recipe, model.num_parameters(), seen))
-    return folder
+    checkpoint = folder / "checkpoint"
+    model.save_pretrained(checkpoint)
+    tokenizer.save_pretrained(checkpoint)
+    seen = sum(data["length"])
+    atomic_write(checkpoint / "README.md", base_card(recipe, model.num_parameters(), seen))
+    return checkpoint

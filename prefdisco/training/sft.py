@@ -6,6 +6,7 @@ stage leaves its result in the run folder, and the same command goes on from the
 
 from __future__ import annotations
 
+import copy
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -17,19 +18,21 @@ from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import DataCollatorForSeq2Seq, PreTrainedModel, PreTrainedTokenizerBase, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
+from prefdisco.conditions import parse_condition
 from prefdisco.config import ConfigError, EvaluateConfig, SFTRecipe, check_trainer
 from prefdisco.engine.dataset import CARD, COUNTS, IGNORED, data_folder, generate, read, rows
 from prefdisco.evaluate import evaluate
-from prefdisco.files import RunError, atomic_write, claim, lock
+from prefdisco.files import atomic_write, claim, lock, writing
 from prefdisco.hashing import digest
 from prefdisco.llm.local import LocalModel, load
 from prefdisco.report.markdown import write_report
 from prefdisco.report.tables import table
 from prefdisco.scenarios import load_scenarios
+from prefdisco.schema import Scenario
 from prefdisco.training.card import model_card
+from prefdisco.training.saves import last_save
 
 CHECKPOINT, TRAINED = "checkpoint", "trained.json"
 WAIT = timedelta(hours=24)  # ranks that wait for the data and the evaluations of the main one
@@ -39,15 +42,19 @@ def run(recipe: SFTRecipe) -> dict[str, Any] | None:
     """The whole recipe. The main rank returns the summary and prints the table, the others return None."""
     check_trainer(recipe.trainer, SFTConfig, recipe.where)
     check_trainer(recipe.peft or {}, LoraConfig, recipe.where, "peft")
-    state = PartialState(timeout=WAIT)
+    for name in recipe.eval.conditions:
+        parse_condition(name)
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=WAIT)
+    settings(recipe)
     if not state.is_main_process:
         train(recipe, shared(state, None))
         return None
     folder = Path(recipe.run)
     with lock(folder):
+        weights = fingerprint(load(recipe.model, device="cpu")[0])  # a folder is claimed for a model that is there
         claim(folder, recipe.to_yaml(), recipe.model_dump(mode="json", exclude={"run"}))
         before = evaluate(evaluation(recipe, recipe.model, folder / "before"))
-        data = make_data(recipe)
+        data = make_data(recipe, weights)
         if not (folder / TRAINED).exists():
             train(recipe, shared(state, data))
         elif state.num_processes > 1:
@@ -63,7 +70,7 @@ def run(recipe: SFTRecipe) -> dict[str, Any] | None:
 
 def describe(recipe: SFTRecipe) -> str:
     """What `--dry-run` prints after the configuration: what would be loaded, made and written."""
-    scenarios = load_scenarios(f"{recipe.scenarios.source}:train", recipe.scenarios.train_limit)
+    scenarios = training_scenarios(recipe)
     model, tokenizer = load(recipe.model)
     weights = sum(parameter.numel() for parameter in model.parameters())
     data = data_folder(recipe, fingerprint(model))
@@ -75,6 +82,12 @@ def describe(recipe: SFTRecipe) -> str:
             f"run folder  {recipe.run}",
         ]
     )
+
+
+def training_scenarios(recipe: SFTRecipe) -> list[Scenario]:
+    """The scenarios that the data is made from."""
+    wanted = recipe.scenarios
+    return load_scenarios(f"{wanted.source}:train", wanted.train_limit, wanted.seed)
 
 
 def evaluation(recipe: SFTRecipe, agent: str, folder: Path) -> EvaluateConfig:
@@ -94,19 +107,16 @@ def shared(state: PartialState, data: Path | None) -> Path | None:
 
 def fingerprint(model: PreTrainedModel) -> str:
     """A name for the weights: equal weights, equal name."""
-    parts = (
-        tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
-        for _, tensor in sorted(model.state_dict().items())
-    )
-    return digest(*(digest(part, length=32) for part in parts))
+    tensors = (tensor.detach().cpu().contiguous() for _, tensor in sorted(model.state_dict().items()))
+    return digest(*(digest(tensor.view(torch.uint8).numpy().tobytes(), length=32) for tensor in tensors))
 
 
-def make_data(recipe: SFTRecipe) -> Path:
-    """Make, complete or find the training data; returns its folder."""
-    model, tokenizer = load(recipe.model)
-    folder = data_folder(recipe, fingerprint(model))
+def make_data(recipe: SFTRecipe, weights: str) -> Path:
+    """Make, complete or find the training data that the model with these `weights` writes; returns its folder."""
+    folder = data_folder(recipe, weights)
     if not (folder / COUNTS).exists():
-        scenarios = load_scenarios(f"{recipe.scenarios.source}:train", recipe.scenarios.train_limit)
+        model, tokenizer = load(recipe.model)
+        scenarios = training_scenarios(recipe)
         writer = LocalModel(model, tokenizer, batch_size=recipe.eval.batch_size)
         generate(recipe, writer, scenarios, folder)
     print(f"data        {folder / CARD}")
@@ -127,33 +137,24 @@ def train(recipe: SFTRecipe, data: Path | None) -> None:
         raise ConfigError(
             f"data: the longest dialogue has {longest} tokens, the model's context {limit}; lower data.max_tokens"
         )
-    arguments = {
-        "output_dir": str(folder / "trainer"),
-        "seed": recipe.seed,
-        "max_length": None,
-        "report_to": "none",
-        "use_cpu": not torch.cuda.is_available(),
-        **recipe.trainer,
-    }
+    arguments = settings(recipe)
     trainer = SFTTrainer(
         model=model,
-        args=SFTConfig(**arguments),
+        args=arguments,
         train_dataset=Dataset.from_list(examples),
         processing_class=tokenizer,
-        data_collator=None if arguments.get("packing") else padded(tokenizer),
+        data_collator=None if arguments.packing else padded(tokenizer),
         peft_config=LoraConfig(**recipe.peft) if recipe.peft else None,
     )
-    trainer.train(
-        resume_from_checkpoint=get_last_checkpoint(arguments["output_dir"])
-        if Path(arguments["output_dir"]).is_dir()
-        else None
-    )
+    with writing(folder):
+        trainer.train(resume_from_checkpoint=last_save(Path(str(arguments.output_dir))))
     trained = trainer.accelerator.unwrap_model(trainer.model)
     if recipe.peft:
         trained = trained.merge_and_unload()
     if trainer.is_world_process_zero():
-        trained.save_pretrained(folder / CHECKPOINT)
-        tokenizer.save_pretrained(folder / CHECKPOINT)
+        with writing(folder / CHECKPOINT):
+            trained.save_pretrained(folder / CHECKPOINT)
+            tokenizer.save_pretrained(folder / CHECKPOINT)
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
         atomic_write(
             folder / TRAINED,
@@ -162,10 +163,24 @@ def train(recipe: SFTRecipe, data: Path | None) -> None:
     trainer.accelerator.wait_for_everyone()
 
 
+def settings(recipe: SFTRecipe) -> SFTConfig:
+    """The trainer's own configuration. Raises ConfigError for a value that TRL refuses."""
+    arguments: dict[str, Any] = {
+        "output_dir": str(Path(recipe.run) / "trainer"),
+        "seed": recipe.seed,
+        "max_length": None,
+        "report_to": "none",
+        "use_cpu": not torch.cuda.is_available(),
+        **recipe.trainer,
+    }
+    try:
+        return SFTConfig(**arguments)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise ConfigError(f"{recipe.where('trainer')}: trainer: {str(error).partition(chr(10))[0]}") from None
+
+
 def padded(tokenizer: PreTrainedTokenizerBase) -> DataCollatorForSeq2Seq:
     """Right-padded batches in which padding carries no loss."""
-    right = tokenizer.__class__.from_pretrained(tokenizer.name_or_path, padding_side="right")
+    right = copy.deepcopy(tokenizer)
+    right.padding_side = "right"
     return DataCollatorForSeq2Seq(right, label_pad_token_id=IGNORED)
-
-
-__all__ = ["RunError", "describe", "run"]
