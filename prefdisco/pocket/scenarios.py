@@ -18,7 +18,7 @@ from prefdisco.schema import Criterion, Persona, Preference, Problem, Scenario
 
 Split = Literal["train", "test", "heldout"]
 TRAIN_FAMILIES = tuple(name for name in FAMILIES if name not in HELD_OUT_FAMILIES)
-PERSONAS_A_PROBLEM = {"train": 1, "test": 4, "heldout": 4}
+PERSONAS_A_PROBLEM = {"train": 1, "test": 2, "heldout": 2}
 
 
 def problem_split(problem: Problem) -> Literal["train", "test"]:
