@@ -106,6 +106,9 @@ class SFTRecipe(Recipe):
     scenarios: ScenarioConfig = ScenarioConfig()
     data: DataConfig = DataConfig()
     eval: EvalConfig = EvalConfig()
+    optimizer: Literal["adamw", "muon"] = Field(
+        default="adamw", description="adamw: the trainer's own; muon: for the matrices, AdamW for the rest"
+    )
     peft: dict[str, Any] | None = Field(default=None, description="fields of peft.LoraConfig; none trains all weights")
 
 

@@ -1,4 +1,4 @@
-"""Muon for the weight matrices, AdamW for the rest, as one optimizer: what pocket-base is pretrained with.
+"""Muon for the weight matrices, AdamW for the rest, as one optimizer: for small models trained from little.
 
 Muon (Jordan et al., 2024; torch.optim.Muon) orthogonalizes the momentum of each matrix. On Pocket text it needs about
 two thirds of the steps of AdamW to the same loss (docs/log.md).
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import TrainingArguments
 
 
 class MuonAdamW(torch.optim.Optimizer):
@@ -19,6 +20,8 @@ class MuonAdamW(torch.optim.Optimizer):
     def __init__(self, model: nn.Module, lr: float, weight_decay: float, betas: tuple[float, float]) -> None:
         matrices, others = [], []
         for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue
             inner = parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
             (matrices if inner else others).append(parameter)
         self.parts: tuple[torch.optim.Optimizer, ...] = (
@@ -27,6 +30,12 @@ class MuonAdamW(torch.optim.Optimizer):
         )
         super().__init__(matrices + others, {"lr": lr})
         self._share()
+
+    @classmethod
+    def from_arguments(cls, model: nn.Module, arguments: TrainingArguments) -> MuonAdamW:
+        """The optimizer with the trainer's learning rate, weight decay and betas."""
+        betas = (arguments.adam_beta1, arguments.adam_beta2)
+        return cls(model, arguments.learning_rate, arguments.weight_decay, betas)
 
     def _share(self) -> None:
         self.param_groups = [group for part in self.parts for group in part.param_groups]

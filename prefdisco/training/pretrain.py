@@ -111,8 +111,7 @@ def _train(recipe: PretrainRecipe, folder: Path) -> Path:
     tokenizer.padding_side = "right"
     data = corpus(recipe, tokenizer)
     settings = TrainingArguments(**arguments)
-    betas = (settings.adam_beta1, settings.adam_beta2)
-    optimizer = MuonAdamW(model, settings.learning_rate, settings.weight_decay, betas)
+    optimizer = MuonAdamW.from_arguments(model, settings)
     trainer = Trainer(model, settings, collator, data, processing_class=tokenizer, optimizers=(optimizer, None))
     trainer.train(resume_from_checkpoint=last_save(folder / "trainer"))
     tokenizer.padding_side = "left"

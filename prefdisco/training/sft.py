@@ -32,6 +32,7 @@ from prefdisco.report.tables import table
 from prefdisco.scenarios import load_scenarios
 from prefdisco.schema import Scenario
 from prefdisco.training.card import model_card
+from prefdisco.training.optimizer import MuonAdamW
 from prefdisco.training.saves import last_save
 
 CHECKPOINT, TRAINED = "checkpoint", "trained.json"
@@ -138,6 +139,7 @@ def train(recipe: SFTRecipe, data: Path | None) -> None:
             f"data: the longest dialogue has {longest} tokens, the model's context {limit}; lower data.max_tokens"
         )
     arguments = settings(recipe)
+    muon = recipe.optimizer == "muon"
     trainer = SFTTrainer(
         model=model,
         args=arguments,
@@ -145,6 +147,7 @@ def train(recipe: SFTRecipe, data: Path | None) -> None:
         processing_class=tokenizer,
         data_collator=None if arguments.packing else padded(tokenizer),
         peft_config=LoraConfig(**recipe.peft) if recipe.peft else None,
+        optimizers=(MuonAdamW.from_arguments(model, arguments) if muon else None, None),
     )
     with writing(folder):
         trainer.train(resume_from_checkpoint=last_save(Path(str(arguments.output_dir))))
