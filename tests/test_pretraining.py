@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 from torch import nn
 
@@ -78,12 +80,12 @@ def test_every_parameter_is_in_exactly_one_part_and_moves() -> None:
 def test_a_restored_optimizer_goes_on_as_if_nothing_had_happened() -> None:
     optimizer, model = optimizer_and_model()
     step(optimizer, model)
-    state, weights = optimizer.state_dict(), {name: t.clone() for name, t in model.state_dict().items()}
+    state, weights = deepcopy(optimizer.state_dict()), {name: t.clone() for name, t in model.state_dict().items()}
     step(optimizer, model)
-    other, copy = optimizer_and_model()
-    copy.load_state_dict(weights)
+    other, twin = optimizer_and_model()
+    twin.load_state_dict(weights)
     other.load_state_dict(state)
     for group in other.param_groups:
         assert group["lr"] == 0.01
-    step(other, copy)
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), copy.parameters(), strict=True))
+    step(other, twin)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))

@@ -18,7 +18,8 @@ class MuonAdamW(torch.optim.Optimizer):
     """Matrices outside the embeddings go to Muon, with its updates scaled to AdamW's size; all others to AdamW."""
 
     def __init__(self, model: nn.Module, lr: float, weight_decay: float, betas: tuple[float, float]) -> None:
-        matrices, others = [], []
+        matrices: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
         for name, parameter in model.named_parameters():
             if not parameter.requires_grad:
                 continue

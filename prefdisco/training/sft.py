@@ -183,7 +183,7 @@ def settings(recipe: SFTRecipe) -> SFTConfig:
 
 
 def padded(tokenizer: PreTrainedTokenizerBase) -> DataCollatorForSeq2Seq:
-    """Right-padded batches in which padding carries no loss."""
+    """Right-padded batches in which padding carries no loss; few different lengths, so that memory is used again."""
     right = copy.deepcopy(tokenizer)
     right.padding_side = "right"
-    return DataCollatorForSeq2Seq(right, label_pad_token_id=IGNORED)
+    return DataCollatorForSeq2Seq(right, label_pad_token_id=IGNORED, pad_to_multiple_of=32)
