@@ -10,6 +10,7 @@ import jinja2
 from transformers import PreTrainedTokenizerBase
 
 from prefdisco.llm.base import Conversation, ModelError
+from prefdisco.protocol import join_thinking
 from prefdisco.schema import Message
 
 END = "<|im_end|>"
@@ -19,11 +20,6 @@ MARK = "~assistant~"  # stands for any assistant turn when the template is asked
 def chatml() -> str:
     """The Jinja text of our own ChatML template (think tags, `enable_thinking`), for tokenizers that we make."""
     return files("prefdisco.llm").joinpath("chatml.jinja").read_text(encoding="utf-8")
-
-
-def raw_text(message: Message) -> str:
-    """What the model wrote or was told: an assistant's thinking, if any, in think tags before its visible text."""
-    return f"<think>{message.thinking}</think>{message.content}" if message.thinking else message.content
 
 
 class Chat:
@@ -97,7 +93,9 @@ class Chat:
 
     def render(self, messages: list[Message], thinking: bool, prompt: bool) -> str:
         """The template's text of `messages`, with the generation prompt behind it where `prompt`."""
-        turns: list[dict[str, Any]] = [{"role": message.role, "content": raw_text(message)} for message in messages]
+        turns: list[dict[str, Any]] = [
+            {"role": message.role, "content": join_thinking(message.thinking, message.content)} for message in messages
+        ]
         try:
             text = self.tokenizer.apply_chat_template(
                 turns, tokenize=False, add_generation_prompt=prompt, enable_thinking=thinking

@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from prefdisco.config import PretrainRecipe, check_trainer
+from prefdisco.engine.dataset import IGNORED
 from prefdisco.files import atomic_write, claim, lock, writing
 from prefdisco.hashing import digest
 from prefdisco.pocket.corpus import Document, documents
@@ -33,7 +34,6 @@ from prefdisco.training.optimizer import MuonAdamW
 from prefdisco.training.saves import last_save
 from prefdisco.training.tokenizer import END, START, train_tokenizer
 
-IGNORED = -100  # label of a token without loss
 OFF = "<think></think>"  # what the template writes when thinking is off
 
 
