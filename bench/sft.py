@@ -1,8 +1,8 @@
-"""Training tokens a second, on a CPU or one GPU: the trainer settings of a recipe against TRL's defaults.
+"""Training tokens a second, on a CPU or one GPU: the trainer of a recipe against TRL's defaults.
 
     python bench/sft.py [--quick] [--recipe selfdistill] [--threads N]
 
-Both train a random Llama of pocket-base's shape (1.2M parameters) on the same Pocket dialogues for one epoch, in turns.
+All train a random Llama of pocket-base's shape (1.2M parameters) on the same Pocket dialogues for one epoch, in turns.
 Tokens are real ones: padding is not counted. Seconds are those of the training loop, without loading and preparation.
 Medians over the repetitions.
 """
@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from datasets import Dataset, disable_progress_bars
 from transformers import (
-    DataCollatorForSeq2Seq,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
@@ -32,7 +31,8 @@ from trl import SFTConfig, SFTTrainer
 
 from prefdisco.config import SFTRecipe, load
 from prefdisco.pocket.corpus import documents
-from prefdisco.training.pretrain import IGNORED, encode, segments
+from prefdisco.training.pretrain import encode, segments
+from prefdisco.training.sft import TRAINER, padded
 from prefdisco.training.tokenizer import train_tokenizer
 
 KINDS = {"discovery": 0.65, "plain": 0.2, "oracle": 0.15}  # about what the data engine mixes
@@ -74,16 +74,17 @@ def dialogues(count: int) -> tuple[PreTrainedTokenizerFast, list[dict[str, list[
 
 
 def seconds(
+    kind: type[SFTTrainer],
     settings: dict[str, Any],
     collator: Any,
     examples: list[dict[str, list[int]]],
     tokenizer: PreTrainedTokenizerFast,
     folder: str,
 ) -> float:
-    """Seconds of one epoch over `examples` under `settings`, the fields of SFTConfig; no collator is TRL's own."""
+    """Seconds of one epoch of trainer `kind` under `settings`, the fields of SFTConfig; no collator is TRL's own."""
     arguments = {"use_cpu": not torch.cuda.is_available(), **settings, **QUIET, "num_train_epochs": 1}
     watch = Stopwatch()
-    trainer = SFTTrainer(
+    trainer = kind(
         model=random_llama(tokenizer),
         args=SFTConfig(output_dir=folder, **arguments),
         train_dataset=Dataset.from_list(examples),
@@ -108,18 +109,20 @@ def main() -> None:
     trainer = load(SFTRecipe, [f"recipe={options.recipe}"]).trainer
     tokenizer, examples = dialogues(128 if options.quick else 384)
     tokens = sum(len(example["input_ids"]) for example in examples)
-    collator = None if trainer.get("packing") else DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED)
-    ways: dict[str, tuple[dict[str, Any], Any]] = {
-        "TRL's defaults": ({}, None),
-        options.recipe: ({"max_length": None, **trainer}, collator),  # as prefdisco.training.sft passes them
+    collator = None if trainer.get("packing") else padded(tokenizer)
+    own = {"max_length": None, **trainer}  # as prefdisco.training.sft passes them
+    ways: dict[str, tuple[type[SFTTrainer], dict[str, Any], Any]] = {
+        "TRL's defaults": (SFTTrainer, {}, None),
+        f"{options.recipe}, TRL's head": (SFTTrainer, own, collator),
+        options.recipe: (TRAINER, own, collator),
     }
     found: dict[str, list[float]] = {name: [] for name in ways}
     with tempfile.TemporaryDirectory() as folder:
-        for settings, own in ways.values():
-            seconds(settings, own, examples[:64], tokenizer, folder)  # warm up
-        for _ in range(1 if options.quick else 3):  # in turns, so that a busy moment hits both
-            for name, (settings, own) in ways.items():
-                found[name].append(tokens / seconds(settings, own, examples, tokenizer, folder))
+        for way in ways.values():
+            seconds(*way, examples[:64], tokenizer, folder)  # warm up
+        for _ in range(1 if options.quick else 3):  # in turns, so that a busy moment hits all
+            for name, way in ways.items():
+                found[name].append(tokens / seconds(*way, examples, tokenizer, folder))
     rates = {name: statistics.median(values) for name, values in found.items()}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,17 +18,22 @@ from prefdisco.complaints import COMMAND_LINE
 from prefdisco.config import Config, ConfigError, EvaluateConfig, help_text, load, parse_words
 from prefdisco.files import RunError
 from prefdisco.llm.base import ModelError
+from prefdisco.llm.options import RemoteOptions
+from prefdisco.records import faults, is_published, read_records
 from prefdisco.schema import DataError, Scenario, read_jsonl
 
 USAGE = """usage: prefdisco COMMAND
 
   prefdisco evaluate agent=PATH [key=value ...]   play scenarios, grade them, print a table
   prefdisco compare RUN [RUN ...]                 the figures of several runs, and their mean, as a Markdown table
-  prefdisco validate FILE                         check a JSON Lines file of scenarios
+  prefdisco agree RUN RUN                         how far the judges of two runs agree on the same dialogues
+  prefdisco build task=.. model=.. [key=value ..] make scenarios of a task's problems with a language model
+  prefdisco validate FILE                         check a JSON Lines file of scenarios, ours or published
   prefdisco --version
 
-`prefdisco evaluate --help` lists the keys."""
+`prefdisco evaluate --help` and `prefdisco build --help` list the keys."""
 
+MOST_FAULTS = 100  # printed by validate
 EXPECTED_ERRORS = (ConfigError, DataError, ModelError, RunError)
 C = TypeVar("C", bound=Config)
 
@@ -78,8 +85,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             validate(arguments)
         elif command == "compare":
             compare(arguments)
+        elif command == "agree":
+            agree(arguments)
+        elif command == "build":
+            build(arguments)
         else:
-            raise ConfigError(f"{COMMAND_LINE}: unknown command {command!r}; try evaluate, compare or validate")
+            raise ConfigError(
+                f"{COMMAND_LINE}: unknown command {command!r}; try evaluate, compare, agree, build or validate"
+            )
     return 0
 
 
@@ -105,14 +118,65 @@ def compare(argv: Sequence[str]) -> None:
 
 
 def validate(argv: Sequence[str]) -> None:
-    """Read a file of scenarios to its end and print how many there are."""
+    """Read a file of scenarios to its end and print how many there are, or every fault of a published one."""
     if argv and argv[0] in ("--help", "-h"):
         print("usage: prefdisco validate FILE")
         return
     if len(argv) != 1:
         raise ConfigError(f"{COMMAND_LINE}: expected one file: prefdisco validate FILE")
-    count = sum(1 for _ in read_jsonl(Path(argv[0]), Scenario))
-    print(f"{argv[0]}: {count} scenarios")
+    path = Path(argv[0])
+    if is_published(path):
+        found = list(islice(faults(path), MOST_FAULTS + 1))
+        if found:
+            print("\n".join(found[:MOST_FAULTS]))
+            more = " at least" if len(found) > MOST_FAULTS else ""
+            raise DataError(f"{path}:{more} {min(len(found), MOST_FAULTS)} faults")
+    records = read_records(path) if is_published(path) else read_jsonl(path, Scenario)
+    print(f"{path}: {sum(1 for _ in records)} scenarios")
+
+
+def agree(argv: Sequence[str]) -> None:
+    """Print how far the judges of two evaluations of the same dialogues agree."""
+    if len(argv) != 2 or "--help" in argv or "-h" in argv:
+        print("usage: prefdisco agree RUN RUN\n\nThe second made with `prefdisco evaluate episodes=RUN judge=...`")
+        return
+    from prefdisco.agreement import agree as agreement
+    from prefdisco.agreement import table
+    from prefdisco.evaluate import EPISODES, load_episodes
+
+    first, second = (list(load_episodes(Path(run) / EPISODES).values()) for run in argv)
+    for run, episodes in zip(argv, (first, second), strict=True):
+        if not episodes:
+            raise DataError(f"{run}: no episodes there")
+    print(table(agreement(first, second)))
+
+
+def build(argv: Sequence[str]) -> None:
+    """Make a benchmark as `argv` says; with --dry-run, say what it would cost."""
+    from prefdisco.build.config import BuildConfig
+
+    usage = "usage: prefdisco build task=NAME model=provider/NAME [key=value ...] [--dry-run]"
+    config, dry_run = configure(BuildConfig, argv, usage)
+    from prefdisco.build.estimate import estimate
+    from prefdisco.build.pipeline import build as make
+    from prefdisco.llm.models import load_model
+    from prefdisco.tasks.loading import load_problems
+
+    problems = load_problems(config.task, config.limit, config.seed, config.path)
+    if dry_run:
+        print(f"{config.to_yaml()}\n{estimate(config, problems).text(price_of(config.model, config.remote))}")
+        return
+    scenarios = asyncio.run(make(config, load_model(config.model, "builder", config.remote), problems, config.folder))
+    print(f"{len(scenarios)} scenarios\n\n{config.folder}")
+
+
+def price_of(model: str, options: RemoteOptions) -> Callable[[int, int], float | None]:
+    """What so many tokens read and written cost in dollars; None where nobody knows."""
+    if model.startswith("server/"):
+        return lambda read, written: (read * options.price_in + written * options.price_out) / 1e6
+    from prefdisco.llm.providers import Provider
+
+    return Provider(model, options).price
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from prefdisco.llm.options import RemoteOptions
 from prefdisco.loading import (
     Config,
     ConfigError,
@@ -33,11 +34,14 @@ __all__ = [
     "EvalConfig",
     "EvaluateConfig",
     "Mix",
+    "PlayConfig",
     "PretrainRecipe",
     "Recipe",
+    "RemoteOptions",
     "SFTRecipe",
     "ScenarioConfig",
     "TokenizerConfig",
+    "Variant",
     "check_trainer",
     "find_recipe",
     "help_text",
@@ -45,6 +49,9 @@ __all__ = [
     "parse_words",
     "recipes",
 ]
+
+
+Variant = Literal["passive", "collaborative", "nostop"]
 
 
 class ScenarioConfig(Section):
@@ -83,7 +90,7 @@ class DataConfig(Section):
     mix: Mix = Mix()
 
 
-class EvalConfig(Section):
+class PlayConfig(Section):
     conditions: list[str] = Field(
         default=["baseline", "discovery", "oracle"], min_length=1, description="what the agent is told and may do"
     )
@@ -91,11 +98,12 @@ class EvalConfig(Section):
     temperature: float = Field(default=1.0, ge=0, description="sampling temperature of the agent; 0 is greedy")
     max_tokens: int = Field(default=256, ge=1, description="tokens of one turn of the agent, thinking included")
     budget: int = Field(default=5, ge=0, description="turns before the final answer is asked for")
-    user: Literal["passive", "collaborative", "nostop"] = Field(
-        default="passive", description="variant of the simulated person"
-    )
     batch_size: int = Field(default=128, ge=1, description="dialogues generated together")
     adaptivity: bool = Field(default=False, description="also measure how questions react to changed answers (slower)")
+
+
+class EvalConfig(PlayConfig):
+    user: Variant = Field(default="passive", description="variant of the simulated person")
 
 
 class SFTRecipe(Recipe):
@@ -131,15 +139,30 @@ class PretrainRecipe(Recipe):
     model: dict[str, Any] = Field(default={}, description="fields of transformers.LlamaConfig")
 
 
-class EvaluateConfig(EvalConfig, Config):
+class EvaluateConfig(PlayConfig, Config):
     """What `prefdisco evaluate` and eval/run.py do; made of words alone."""
 
     agent: str = Field(min_length=1, description="the model to evaluate: a folder, a Hub id, or pocket-base")
     scenarios: str = Field(default="pocket", description="pocket, pocket:heldout, or a JSON Lines file of scenarios")
     limit: int = Field(default=400, ge=1, description="scenarios to play")
-    judge: str = Field(default="exact", description="who grades the responses")
+    user: str = Field(
+        default="passive",
+        min_length=1,
+        description="who answers: passive, collaborative or nostop (Pocket's computed person), or a model's name",
+    )
+    variant: Variant = Field(default="passive", description="how a model in the user's seat behaves")
+    judge: str = Field(
+        default="exact", min_length=1, description="who grades: exact (Pocket's computed judge), or a model"
+    )
+    judge_mode: Literal["together", "separate"] = Field(
+        default="together", description="a model's grades: all criteria in one call, or one call each"
+    )
     thinking: bool = Field(default=True, description="whether the agent thinks before each turn")
     answers: Literal["own", "shuffled"] = Field(
         default="own", description="whose profile the user answers from; shuffled: another's"
     )
+    episodes: str | None = Field(
+        default=None, description="a run folder of the same agent whose dialogues are graded anew, not played"
+    )
+    remote: RemoteOptions = RemoteOptions()
     run: str | None = Field(default=None, description="run folder")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from prefdisco.conditions import Condition, prompt
 from prefdisco.hashing import stable_seed
 from prefdisco.llm.base import Conversation, Model, Sampling
+from prefdisco.llm.limits import SpendingCapReached
 from prefdisco.protocol import SplitThinking, Turn, parse_turn, split_thinking
 from prefdisco.schema import Episode, Message, Question, Scenario, Tokens, Usage
 from prefdisco.users import STOP, User
@@ -57,11 +58,13 @@ async def play(
     """Play one episode; it comes back ungraded (`correct`, `grades` and `alignment` unset).
 
     `sampling.seed` is replaced turn by turn with `turn_seed`. What the agent or the user raises, after its own
-    retries, becomes `Episode.error`: never a score, never somebody's words.
+    retries, becomes `Episode.error`: never a score, never somebody's words. Only SpendingCapReached comes out.
     """
     dialogue = _Dialogue(scenario, condition, agent, user, sampling, seed, budget, thinking)
     try:
         await dialogue.run()
+    except SpendingCapReached:
+        raise
     except Exception as error:  # whatever a model or user fails with is an error of this episode alone
         return dialogue.episode(error=describe(error))
     return dialogue.episode()
@@ -94,7 +97,7 @@ class _Dialogue:
         self.turns = 0
         self.malformed = 0
         self.truncated = False
-        self.usage = Usage()
+        self.usage, self.user_usage = Usage(), Usage()
         self.response = ""
         self.thinking = ""
 
@@ -131,7 +134,8 @@ class _Dialogue:
     async def _ask(self, question: str) -> bool:
         """Put one question to the user; False when no further one may follow."""
         seed = stable_seed(self.seed, self.scenario.id, self.condition.name, "user", len(self.questions))
-        text, revealed = await self.user.reply(self.scenario, self._transcript(), question, seed)
+        text, revealed, usage = await self.user.reply(self.scenario, self._transcript(), question, seed)
+        self.user_usage += usage
         self.questions.append(Question(text=question, answer=text, revealed=revealed))
         more = STOP not in text and len(self.questions) < self.limit
         said = text.replace(STOP, "").strip()
@@ -179,6 +183,7 @@ class _Dialogue:
             domain=problem.domain,
             weights={preference.attribute: preference.weight for preference in self.scenario.profile},
             usage=self.usage,
+            user_usage=self.user_usage,
             tokens=Tokens(ids=list(talk.ids), mask=list(talk.mask), logprobs=list(talk.logprobs)) if talk.ids else None,
             error=error,
         )

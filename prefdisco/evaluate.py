@@ -10,31 +10,40 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
 from tqdm import tqdm
 
 from prefdisco.adaptivity import measure_adaptivity
 from prefdisco.conditions import Condition, parse_condition
-from prefdisco.config import EvaluateConfig
+from prefdisco.config import ConfigError, EvaluateConfig
 from prefdisco.dialogue import describe, play
 from prefdisco.files import RunError, append_line, atomic_write, claim, lock, read_complete_lines
 from prefdisco.grading import for_persona, graded
 from prefdisco.hashing import digest
 from prefdisco.judges import Judge, load_judge
 from prefdisco.llm.base import Model, Sampling
+from prefdisco.llm.limits import SpendingCapReached
+from prefdisco.llm.models import load_model
+from prefdisco.llm.remote import Account
+from prefdisco.llm.scripted import ScriptedModel
 from prefdisco.metrics import Ceiling, summarize
 from prefdisco.scenarios import by_problem, ceiling_of, load_scenarios
-from prefdisco.schema import DataError, Episode, Scenario, parse_line, to_json
+from prefdisco.schema import DataError, Episode, Scenario, Usage, parse_line, to_json
 from prefdisco.users import Shuffled, TransparentUser, User, load_user
 
 EPISODES, SUMMARY = "episodes.jsonl", "summary.json"
-GROWS = ("conditions", "seeds", "limit", "batch_size", "run")  # what may differ when a run folder is continued
+UNGRADED = {"error": None, "correct": None, "grades": (), "alignment": None, "judge_usage": Usage()}
+# what may differ when a run folder is continued
+GROWS = ("conditions", "seeds", "limit", "batch_size", "run", "remote")
 Key = tuple[str, str, int]
 
 
@@ -57,16 +66,21 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     for name in config.conditions:
         parse_condition(name)
     scenarios = load_scenarios(config.scenarios, config.limit)
-    user: User = load_user(config.user, scenarios)
-    if config.answers == "shuffled":
-        user = Shuffled(user, scenarios)
-    judge = load_judge(config.judge, scenarios)
     run_dir = run_folder(config)
     with lock(run_dir):
-        from prefdisco.llm.local import LocalModel
         from prefdisco.report.markdown import write_report
 
-        agent = LocalModel(config.agent, batch_size=config.batch_size)
+        account = Account(config.remote, spent=spent(run_dir))
+
+        def model(role: str, name: str) -> Model:
+            return load_model(name, role, config.remote, config.batch_size, account)
+
+        user = load_user(config.user, scenarios, partial(model, "user"), config.variant)
+        if config.answers == "shuffled":
+            user = Shuffled(user, scenarios)
+        judge = load_judge(config.judge, scenarios, partial(model, "judge"), config.judge_mode)
+        dialogues = dialogues_of(config) if config.episodes else None
+        agent = ScriptedModel((), name=config.agent) if config.episodes else model("agent", config.agent)
         claim(run_dir, config.to_yaml(), decisive(config))  # not before the agent is there
         best = ceiling_of(scenarios, config.budget)
         episodes = asyncio.run(
@@ -83,6 +97,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
                 thinking=config.thinking,
                 adaptivity=config.adaptivity,
                 ceiling=best,
+                dialogues=dialogues,
+                account=account,
             )
         )
         failed = [episode for episode in episodes if episode.error is not None]
@@ -107,14 +123,19 @@ async def evaluate_scenarios(
     thinking: bool = True,
     adaptivity: bool = False,
     ceiling: Ceiling | None = None,
+    dialogues: Mapping[Key, Episode] | None = None,
+    account: Account | None = None,
 ) -> list[Episode]:
     """Play and grade every (scenario, condition, seed), all concurrently; the agent's own batching sets the pace.
 
     Returns one episode each, ordered by condition, seed, scenario; errors are among them, ungraded. With `run_dir`,
     episodes found there are not played again, new ones are appended as they end, without their token ids, and
     `summary.json` is written at the end (`ceiling` goes into it). `adaptivity` plays the extra pass of adaptivity.py
-    under discovery, where the user allows it. It is safe to interrupt at any point. Raises DataError for scenarios
-    that share an id, ConfigError for an unknown condition, RunError for a folder that cannot be written.
+    under discovery, where the user allows it. With `dialogues`, played episodes are graded anew and none is played.
+    `account` is that of the remote models among the three: its cost is shown.
+
+    It is safe to interrupt at any point. Raises DataError for scenarios that share an id or lack a dialogue,
+    ConfigError for an unknown condition, RunError for a folder that cannot be written or a spending cap reached.
     """
     parsed = list({condition.name: condition for condition in map(parse_condition, conditions)}.values())
     twice = [name for name, count in Counter(scenario.id for scenario in scenarios).items() if count > 1]
@@ -123,12 +144,17 @@ async def evaluate_scenarios(
     path = Path(run_dir) / EPISODES if run_dir is not None else None
     done = {key: episode for key, episode in load_episodes(path).items() if episode.error is None} if path else {}
     wanted = [(scenario.id, condition.name, seed) for condition in parsed for seed in seeds for scenario in scenarios]
+    lacking = [key for key in wanted if key not in dialogues] if dialogues is not None else []
+    if lacking:
+        raise DataError(f"episodes: {len(lacking)} of {len(wanted)} dialogues are not there, such as {lacking[0]}")
     pace = 0.2 if sys.stderr.isatty() else 30  # seconds between two lines of a log
     finished = sum(key in done for key in wanted)
     with tqdm(
         total=len(wanted), initial=finished, desc="episodes", disable=not progress, delay=3, mininterval=pace
     ) as bar:
-        evaluation = _Evaluation(agent, user, judge, sampling, budget, thinking, adaptivity, path, done, bar)
+        evaluation = _Evaluation(
+            agent, user, judge, sampling, budget, thinking, adaptivity, path, done, bar, dialogues, account
+        )
         groups = [
             (condition, seed, group)
             for condition in parsed
@@ -136,10 +162,36 @@ async def evaluate_scenarios(
             for group in (by_problem(scenarios) if condition.shared else [[scenario] for scenario in scenarios])
         ]
         await _all(evaluation.run(condition, seed, group) for condition, seed, group in groups)
+    if evaluation.capped:
+        there = sum(key in evaluation.episodes for key in wanted)
+        raise RunError(
+            f"{evaluation.capped}; {there} of {len(wanted)} episodes are done and kept: raise remote.max_usd and "
+            "repeat the command"
+        )
     episodes = [evaluation.episodes[key] for key in wanted]
     if run_dir is not None:
         write_summary(run_dir, summarize(episodes, ceiling))
     return episodes
+
+
+def spent(run_dir: str | Path) -> float:
+    """Dollars that the episodes of a run folder have cost so far, all roles together."""
+    path = Path(run_dir) / EPISODES
+    found = load_episodes(path).values() if path.exists() else ()
+    return sum(usage.usd for e in found for usage in (e.usage, e.user_usage, e.judge_usage))
+
+
+def dialogues_of(config: EvaluateConfig) -> dict[Key, Episode]:
+    """The played episodes that `config.episodes` names. Raises ConfigError for a folder of another agent or without."""
+    folder = Path(config.episodes or "")
+    try:
+        agent = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["agent"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        raise ConfigError(f"episodes={folder}: not the run folder of an evaluation") from None
+    if agent != config.agent:
+        raise ConfigError(f"episodes={folder}: those dialogues are of agent={agent}, not of agent={config.agent}")
+    played = load_episodes(folder / EPISODES)
+    return {key: e for key, e in played.items() if e.error is None or e.error.startswith("judge:")}
 
 
 def load_episodes(path: str | Path) -> dict[Key, Episode]:
@@ -168,11 +220,28 @@ class _Evaluation:
     path: Path | None
     episodes: dict[Key, Episode]
     bar: tqdm[Any]
+    dialogues: Mapping[Key, Episode] | None = None
+    account: Account | None = None
+    capped: str = ""  # what the spending cap said when it stopped a call
+    errors: int = 0
 
     async def run(self, condition: Condition, seed: int, group: Sequence[Scenario]) -> None:
         """Play once for one scenario, or for all personas of a problem; grade and record those that are missing."""
         missing = [scenario for scenario in group if (scenario.id, condition.name, seed) not in self.episodes]
         if not missing:
+            return
+        try:
+            await self.complete(condition, seed, group, missing)
+        except SpendingCapReached as error:  # nothing is recorded: the next run plays it
+            self.capped = str(error)
+
+    async def complete(
+        self, condition: Condition, seed: int, group: Sequence[Scenario], missing: Sequence[Scenario]
+    ) -> None:
+        """Play once what is missing, unless it is there to be graded anew; grade it for each persona."""
+        if self.dialogues is not None:
+            again = {scenario.id: self.dialogues[scenario.id, condition.name, seed] for scenario in missing}
+            await _all(self.grade(again[scenario.id].model_copy(update=UNGRADED), scenario) for scenario in missing)
             return
         kept = [self.episodes.get((scenario.id, condition.name, seed)) for scenario in group]
         played = next((episode for episode in kept if episode), None) or await self.play(missing[0], condition, seed)
@@ -198,6 +267,10 @@ class _Evaluation:
         if self.path is not None:
             append_line(self.path, episode.model_copy(update={"tokens": None}).model_dump_json())
         self.episodes[episode.key] = episode
+        self.errors += episode.error is not None
+        if self.errors or self.account:
+            usd = sum(usage.usd for usage in self.account.usage.values()) if self.account else 0.0
+            self.bar.set_postfix_str(f"{self.errors} errors" + (f", ${usd:.2f}" if usd else ""), refresh=False)
         self.bar.update()
 
 
@@ -216,7 +289,8 @@ def run_folder(config: EvaluateConfig) -> Path:
     """`config.run`, or runs/evaluate-AGENT-HASH with a hash of the settings that decide what an episode is."""
     if config.run:
         return Path(config.run)
-    return Path("runs") / f"evaluate-{Path(config.agent).name}-{digest(to_json(decisive(config)), length=6)}"
+    name = re.sub(r"[^\w.-]+", "-", Path(config.agent).name).strip("-")
+    return Path("runs") / f"evaluate-{name}-{digest(to_json(decisive(config)), length=6)}"
 
 
 def decisive(config: EvaluateConfig) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefdisco.dialogue import describe
 from prefdisco.judges import Judge
+from prefdisco.llm.limits import SpendingCapReached
 from prefdisco.metrics import preference_alignment
 from prefdisco.schema import Episode, Scenario, Usage
 
@@ -13,11 +14,14 @@ async def graded(episode: Episode, scenario: Scenario, judge: Judge) -> Episode:
     if episode.error is not None:
         return episode
     try:
-        correct, grades = await judge.grade(scenario, episode.response)
+        correct, grades, usage = await judge.grade(scenario, episode.response)
         alignment = preference_alignment(grades, episode.weights)
+    except SpendingCapReached:
+        raise
     except Exception as error:  # a judge that fails, however it does, is an error of this episode alone
         return episode.model_copy(update={"error": f"judge: {describe(error)}"})
-    return episode.model_copy(update={"correct": correct, "grades": tuple(grades), "alignment": alignment})
+    verdict = {"correct": correct, "grades": tuple(grades), "alignment": alignment, "judge_usage": usage}
+    return episode.model_copy(update=verdict)
 
 
 def for_persona(played: Episode, scenario: Scenario) -> Episode:
@@ -30,5 +34,6 @@ def for_persona(played: Episode, scenario: Scenario) -> Episode:
             "persona_id": scenario.persona.id,
             "weights": {preference.attribute: preference.weight for preference in scenario.profile},
             "usage": Usage(),
+            "user_usage": Usage(),
         }
     )

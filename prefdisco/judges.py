@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from prefdisco.config import ConfigError
-from prefdisco.schema import Grade, Scenario
+from prefdisco.llm.base import Model
+from prefdisco.schema import Grade, Scenario, Usage
 from prefdisco.users import is_pocket
 
 
@@ -15,6 +16,7 @@ class Verdict(NamedTuple):
 
     correct: bool
     grades: tuple[Grade, ...]
+    usage: Usage = Usage()
 
 
 class Judge(Protocol):
@@ -28,15 +30,21 @@ class Judge(Protocol):
         ...
 
 
-def load_judge(name: str, scenarios: Sequence[Scenario]) -> Judge:
-    """The judge called `name`; Pocket scenarios have "exact". Raises ConfigError for any other name."""
-    if not is_pocket(scenarios):
-        raise ConfigError(
-            f"judge={name}: only Pocket scenarios have an exact judge; "
-            "LLM judges are configured as provider/name, in a later version"
-        )
+def load_judge(
+    name: str, scenarios: Sequence[Scenario], model: Callable[[str], Model] | None = None, mode: str = "together"
+) -> Judge:
+    """The judge called `name`: "exact" on Pocket scenarios, else `model(name)` grading in `mode`.
+
+    Raises ConfigError for a name that is neither.
+    """
     if name != "exact":
-        raise ConfigError(f"judge={name}: unknown judge; Pocket scenarios have judge=exact")
+        if "/" not in name or model is None:
+            raise ConfigError(f"judge={name}: unknown judge; choose exact (Pocket), or a model: provider/name")
+        from prefdisco.llm_judges import LLMJudge
+
+        return LLMJudge(model(name), mode)
+    if not is_pocket(scenarios):
+        raise ConfigError(f"judge={name}: only Pocket scenarios have an exact judge; name a model: judge=provider/name")
     from prefdisco.pocket.judge import PocketJudge
 
     judge: Judge = PocketJudge()

@@ -17,11 +17,13 @@ TurnKind = Literal["question", "final", "malformed"]
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 THINK_BLOCK = re.compile(r"<think>(.*?)</think>", re.DOTALL)
+# possessive quantifiers: text of any length is read in linear time
 ACTION = re.compile(
-    r"#{2,}\s*action\s*#*\s*[:=]?\s*[\"'`*\[(<]*\s*(ask[\s_-]*question|final[\s_-]*answer)\b[\"'`*\])>]*", re.IGNORECASE
+    r"(?<!#)#{2,}+\s*+action\s*+#*+\s*+[:=]?+\s*+[\"'`*\[(<]*+\s*+(ask[\s_-]*question|final[\s_-]*answer)\b[\"'`*\])>]*",
+    re.IGNORECASE,
 )
-ANY_ACTION = re.compile(r"#{2,}\s*action\b", re.IGNORECASE)
-RESPONSE = re.compile(r"#{2,}\s*response\s*#*\s*[:=]?", re.IGNORECASE)
+ANY_ACTION = re.compile(r"(?<!#)#{2,}+\s*+action\b", re.IGNORECASE)
+RESPONSE = re.compile(r"(?<!#)#{2,}+\s*+response\s*+#*+\s*+[:=]?", re.IGNORECASE)
 
 
 class Turn(NamedTuple):
@@ -51,8 +53,12 @@ def split_thinking(raw: str) -> SplitThinking:
         return SplitThinking("", raw, True)
     if first_close >= 0 and (first_open < 0 or first_close < first_open):
         raw, first_open = THINK_OPEN + raw, 0
-    blocks = THINK_BLOCK.findall(raw)
-    outside = THINK_BLOCK.sub("", raw)
+    blocks, kept, at = [], [], 0
+    while (start := raw.find(THINK_OPEN, at)) >= 0 and (end := raw.find(THINK_CLOSE, start)) >= 0:
+        blocks.append(raw[start + len(THINK_OPEN) : end])
+        kept.append(raw[at:start])
+        at = end + len(THINK_CLOSE)
+    outside = "".join(kept) + raw[at:]
     visible, unclosed, rest = outside.partition(THINK_OPEN)
     if unclosed:
         return SplitThinking("\n".join([*blocks, rest]), visible.replace(THINK_CLOSE, ""), False)

@@ -19,8 +19,10 @@ def load_scenarios(source: str, limit: int, seed: int = 0) -> list[Scenario]:
     """
     world, _, split = source.partition(":")
     if world != "pocket":
+        from prefdisco.records import is_published, read_records
+
         scenarios = []
-        for scenario in read_jsonl(source, Scenario):
+        for scenario in read_records(source) if is_published(source) else read_jsonl(source, Scenario):
             scenarios.append(scenario)
             if len(scenarios) == limit:
                 break

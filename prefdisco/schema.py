@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 Kind = Literal["reasoning", "presentation", "expertise", "personal"]
 Role = Literal["system", "user", "assistant"]
+Checker = Literal[
+    "choice", "math", "number", "exact", "judge"
+]  # how an answer is compared; see prefdisco.tasks.checkers
 R = TypeVar("R", bound=BaseModel)
 
 WEIGHT_TOLERANCE = 0.02  # published rubrics are rounded to two digits
@@ -31,7 +34,7 @@ class Record(BaseModel):
 
 
 class Problem(Record):
-    """One item of a task. `source` is the row that it came from, untouched."""
+    """One item of a task. `source` is the row that it came from, untouched; `image` a path or URL, never the pixels."""
 
     id: str
     task: str
@@ -39,6 +42,8 @@ class Problem(Record):
     question: str
     options: tuple[str, ...] | None = None
     answer: str
+    checker: Checker | None = None
+    image: str | None = None
     family: str | None = None
     difficulty: int | None = None
     source: dict[str, Any] = Field(default_factory=dict)
@@ -55,6 +60,7 @@ class Persona(Record):
     big5: dict[str, float] = Field(default_factory=dict)
     expertise: dict[str, Any] = Field(default_factory=dict)
     background: str = ""
+    details: dict[str, Any] = Field(default_factory=dict)
 
 
 class Attribute(Record):
@@ -74,6 +80,8 @@ class Preference(Record):
     weight: float = Field(ge=0, le=1)
     kind: Kind
     description: str = ""
+    justification: str = ""
+    details: dict[str, Any] = Field(default_factory=dict)
 
 
 class Criterion(Record):
@@ -93,6 +101,7 @@ class Scenario(Record):
     persona: Persona
     profile: tuple[Preference, ...] = Field(min_length=1)
     rubric: tuple[Criterion, ...]
+    provenance: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("profile", "rubric")
     @classmethod
@@ -176,7 +185,9 @@ class Episode(Record):
     domain: str = ""
     weights: dict[str, float] = Field(default_factory=dict)
     adaptive: tuple[bool, ...] = ()
-    usage: Usage = Usage()
+    usage: Usage = Usage()  # the agent's; user and judge have their own
+    user_usage: Usage = Usage()
+    judge_usage: Usage = Usage()
     tokens: Tokens | None = None
     error: str | None = None
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from prefdisco.config import ConfigError
-from prefdisco.schema import Message, Scenario
+from prefdisco.llm.base import Model
+from prefdisco.schema import Message, Scenario, Usage
 
 STOP = "###STOP###"  # a reply that carries this ends the questions; a final-answer request follows
 POCKET_USERS = ("passive", "collaborative", "nostop")
@@ -26,6 +27,7 @@ class Reply(NamedTuple):
 
     text: str
     revealed: str | None
+    usage: Usage = Usage()
 
 
 class User(Protocol):
@@ -52,15 +54,23 @@ class TransparentUser(Protocol):
         ...
 
 
-def load_user(name: str, scenarios: Sequence[Scenario]) -> User:
-    """The user called `name`; Pocket scenarios have POCKET_USERS. Raises ConfigError for any other name."""
-    if not is_pocket(scenarios):
-        raise ConfigError(
-            f"user={name}: only Pocket scenarios have a computed user; "
-            "LLM users are configured as provider/name, in a later version"
-        )
+def load_user(
+    name: str, scenarios: Sequence[Scenario], model: Callable[[str], Model] | None = None, variant: str = "passive"
+) -> User:
+    """The user called `name`: one of POCKET_USERS on Pocket scenarios, else `model(name)` playing `variant`.
+
+    Raises ConfigError for a name that is neither.
+    """
     if name not in POCKET_USERS:
-        raise ConfigError(f"user={name}: unknown user; Pocket has {', '.join(POCKET_USERS)}")
+        if "/" not in name or model is None:
+            raise ConfigError(
+                f"user={name}: unknown user; choose {', '.join(POCKET_USERS)} (Pocket), or a model: provider/name"
+            )
+        from prefdisco.llm_users import LLMUser
+
+        return LLMUser(model(name), variant)
+    if not is_pocket(scenarios):
+        raise ConfigError(f"user={name}: only Pocket scenarios have a computed user; name a model: user=provider/name")
     from prefdisco.pocket.users import PocketUser
 
     user: User = PocketUser(name)
@@ -97,10 +107,10 @@ class Shuffled:
         """The partner's answer to `question`."""
         other = self.partner[scenario.id]
         person = {"persona": other.persona, "profile": other.profile, "rubric": other.rubric}
-        text, revealed = await self.user.reply(scenario.model_copy(update=person), messages, question, seed)
+        text, revealed, usage = await self.user.reply(scenario.model_copy(update=person), messages, question, seed)
         own, told = (side.preference(revealed) if revealed else None for side in (scenario, other))
         agree = own is not None and told is not None and own.value == told.value
-        return Reply(text, revealed if agree else None)
+        return Reply(text, revealed if agree else None, usage)
 
 
 def _kind_of_person(scenario: Scenario) -> str:

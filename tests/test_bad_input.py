@@ -175,7 +175,7 @@ def test_a_wrong_value_is_refused_before_anything_is_made(
         ("conditions=[fixed(0)]", "fixed(k) with k of 1 or more"),
         ("scenarios=pocket:tset", "unknown split 'tset'; there are pocket:train, pocket:test and pocket:heldout"),
         ("judge=strict", "judge=strict: unknown judge"),
-        ("user=rude", "user=rude: expected one of passive, collaborative, nostop"),
+        ("user=rude", "user=rude: unknown user"),
     ],
 )
 def test_a_wrong_value_of_an_evaluation_says_what_there_is(

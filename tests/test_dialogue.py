@@ -167,7 +167,7 @@ def test_shuffled_user_answers_for_somebody_of_another_type() -> None:
     assert {shuffled.partner[made.id].id for made in world} == {made.id for made in world}
     assert all(shuffled.partner[made.id].persona.type != made.persona.type for made in world)
     told = asyncio.run(shuffled.reply(world[0], [], "Which tone?", 0))
-    assert told == (shuffled.partner[world[0].id].profile[0].value, None)
+    assert told == Reply(shuffled.partner[world[0].id].profile[0].value, None)
 
 
 def test_user_of_another_world_is_refused_in_one_line() -> None:

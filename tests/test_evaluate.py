@@ -121,7 +121,7 @@ def test_failed_episodes_are_not_scored_and_played_again(tmp_path: Path) -> None
 def test_failing_judge_makes_an_error_not_a_score() -> None:
     class Broken(WordJudge):
         async def grade(self, scenario: Scenario, response: str) -> Verdict:
-            correct, grades = await super().grade(scenario, response)
+            correct, grades, _ = await super().grade(scenario, response)
             return Verdict(correct, grades[:1])
 
     episodes = evaluate(Agent(speak), judge=Broken(), conditions=["oracle"])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
+import threading
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 from prefdisco.llm import Completion, Conversation, ModelError, Sampling, ScriptedModel
 from prefdisco.llm.chat import Chat, chatml
 from prefdisco.llm.local import LocalModel
+from prefdisco.llm.slots import SlotCache, Snapshot
 from prefdisco.schema import Message
 
 SPECIAL = ["<pad>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"]
@@ -219,6 +223,30 @@ def test_kept_keys_and_values_change_nothing(model: LocalModel) -> None:
     assert asyncio.run(model.complete(talk, sampling)).text == asyncio.run(model.complete(fresh, sampling)).text
     del talk, fresh
     assert not len(model.kept)
+
+
+def test_finished_rows_leave_no_keys_and_values_behind(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the garbage collector's help: a row in a reference cycle would keep its tensors until it comes by."""
+    made: list[weakref.ref[torch.Tensor]] = []
+    snapshot = SlotCache.snapshot
+
+    def noted(cache: SlotCache, slot: int, length: int) -> Snapshot:
+        found = snapshot(cache, slot, length)
+        made.append(weakref.ref(found[0][0]))
+        return found
+
+    monkeypatch.setattr(SlotCache, "snapshot", noted)
+    gc.disable()
+    try:
+        talks = conversations()
+        asyncio.run(together(model, talks))
+        for thread in threading.enumerate():
+            if thread.name == "prefdisco-decoder":
+                thread.join()
+        talks.clear()
+        assert [past() for past in made] == [None] * 10
+    finally:
+        gc.enable()
 
 
 def test_template_that_rewrites_history_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -7,7 +7,7 @@ has to tokenize a history again. The smallest model is an object with a `name` a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from prefdisco.schema import Message, Usage
 
@@ -45,10 +45,12 @@ class Conversation:
 
     `ids`, `mask` and `logprobs` have one entry a token; mask is 1 on the agent's own tokens, logprobs is 0.0 elsewhere
     (and on forced tokens). All three stay empty for remote models. `thinking` is the template's `enable_thinking`.
+    `schema` is a JSON schema that the completion must follow: remote models send it along, local ones refuse it.
     """
 
     messages: list[Message]
     thinking: bool = True
+    schema: dict[str, Any] | None = None
     ids: list[int] = field(default_factory=list)
     mask: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)

@@ -21,8 +21,8 @@ class Batcher:
         self.arrived = 0
         self.running = False
 
-    async def submit(self, row: Row) -> Row:
-        """Wait until `row` is done and return it. Raises the error of the pass that failed it."""
+    async def submit(self, row: Row) -> None:
+        """Wait until `row` is done. Raises the error of the pass that failed it."""
         with self.lock:
             self.waiting.append(row)
             self.arrived += 1
@@ -32,7 +32,7 @@ class Batcher:
             quiet = quiet + 1 if self.arrived == seen else 0
             seen = self.arrived
         self.start()
-        return await asyncio.wrap_future(row.future)
+        await asyncio.wrap_future(row.future)
 
     def start(self) -> None:
         """Start the thread, unless it runs."""

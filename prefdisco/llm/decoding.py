@@ -26,7 +26,9 @@ ADMIT_EVERY = 8  # decode steps between two looks at the waiting requests
 
 @dataclass(eq=False)
 class Row:
-    """One request while it is served; `future` gets the row itself, or the error that ended it.
+    """One request while it is served; `future` is done when the row is, or gets the error that ended it.
+
+    It must not hold the row: a row in a cycle keeps its tensors until the garbage collector comes by.
 
     `past` holds the keys and values of the first tokens of `prompt` where they are known, and with `keep` those of the
     whole row when it is done.
@@ -37,7 +39,7 @@ class Row:
     room: int  # tokens to write at most
     past: Snapshot | None = None
     keep: bool = False
-    future: Future[Row] = field(default_factory=Future)
+    future: Future[None] = field(default_factory=Future)
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish: Finish = "length"
@@ -57,7 +59,7 @@ class Row:
         """Tell the caller, unless it has gone away."""
         if self.future.set_running_or_notify_cancel():
             if error is None:
-                self.future.set_result(self)
+                self.future.set_result(None)
             else:
                 self.future.set_exception(error)
 

@@ -40,7 +40,10 @@ DIMENSIONS: dict[str, Dimension] = {
     "path": Dimension(
         "reasoning",
         "which way the solution runs",
-        {"forward": ("forward", "from the facts on"), "backward": ("backward", "from the end back")},
+        {
+            "forward": ("working forward", "a start from the facts"),
+            "backward": ("working backward", "a start from the end"),
+        },
         ("Should I work forward or backward?", "Forward from the facts or backward from the end?"),
         ("forward", "backward"),
     ),
@@ -116,8 +119,8 @@ DIMENSIONS: dict[str, Dimension] = {
         "reasoning",
         "how the result is checked",
         {
-            "substitute": ("by putting it back", "put it back in"),
-            "estimate": ("by a rough estimate", "a rough size check"),
+            "substitute": ("putting it back", "putting it back in"),
+            "estimate": ("a rough estimate", "a rough size check"),
         },
         ("Should I check by putting it back or by an estimate?", "Which check: putting it back or an estimate?"),
         ("check", "putting", "estimate"),
@@ -130,8 +133,8 @@ DIMENSIONS: dict[str, Dimension] = {
         "reasoning",
         "what is said of other ways",
         {
-            "mention": ("another way too", "mention another way"),
-            "exclude": ("exclude the others", "say why not others"),
+            "mention": ("another way too", "a word on another way"),
+            "exclude": ("the others excluded", "the others ruled out"),
         },
         ("Should I mention another way or exclude others?", "Do you want another way, or others excluded?"),
         ("another", "others", "exclude", "excluded"),
@@ -143,7 +146,7 @@ DIMENSIONS: dict[str, Dimension] = {
     "uncertainty": Dimension(
         "reasoning",
         "how certainty is stated",
-        {"percent": ("in percent", "as a percentage"), "verbal": ("as a phrase", "in a short phrase")},
+        {"percent": ("a percentage", "a number in percent"), "verbal": ("a phrase", "a short phrase")},
         ("Should I say how sure I am in percent or as a phrase?", "Is sure in percent or as a phrase better?"),
         ("sure", "percent", "phrase"),
         {
@@ -154,7 +157,10 @@ DIMENSIONS: dict[str, Dimension] = {
     "assumptions": Dimension(
         "reasoning",
         "what happens to assumptions",
-        {"state": ("state them", "list what you assume"), "question": ("question them", "doubt what is assumed")},
+        {
+            "state": ("stated assumptions", "a list of assumptions"),
+            "question": ("questioned assumptions", "doubt of assumptions"),
+        },
         ("Should I state assumptions or question them?", "Assumptions: state them or question them?"),
         ("assumptions", "question"),
         {
@@ -177,9 +183,9 @@ DIMENSIONS: dict[str, Dimension] = {
         "presentation",
         "how it sounds",
         {
-            "formal": ("formal", "a formal tone"),
-            "casual": ("casual", "a casual tone"),
-            "playful": ("playful", "a playful tone"),
+            "formal": ("a formal tone", "formal language"),
+            "casual": ("a casual tone", "casual language"),
+            "playful": ("a playful tone", "playful language"),
         },
         ("Should the tone be formal, casual or playful?", "Formal, casual or playful tone?"),
         ("tone", "formal", "casual", "playful"),
@@ -203,7 +209,7 @@ DIMENSIONS: dict[str, Dimension] = {
     "encouragement": Dimension(
         "presentation",
         "how the reader is encouraged",
-        {"praise": ("praise", "a bit of praise"), "challenge": ("a challenge", "challenge me")},
+        {"praise": ("praise", "a bit of praise"), "challenge": ("a challenge", "a real challenge")},
         ("Would you like praise or a challenge?", "Praise or a challenge?"),
         ("praise", "challenge"),
         {
@@ -214,14 +220,14 @@ DIMENSIONS: dict[str, Dimension] = {
     "emphasis": Dimension(
         "presentation",
         "how the answer stands out",
-        {"bold": ("bold", "in bold"), "capitals": ("capitals", "in capitals")},
+        {"bold": ("bold", "bold print"), "capitals": ("capitals", "capital letters")},
         ("Should the answer be in bold or capitals?", "Bold or capitals for the answer?"),
         ("bold", "capitals"),
     ),
     "address": Dimension(
         "presentation",
         "who does the work in the text",
-        {"we": ("say we", "we, together"), "you": ("say you", "speak to me as you")},
+        {"we": ("we", "the word we"), "you": ("you", "the word you")},
         ("Should I address it as we or you?", "How to address you: we or you?"),
         ("address", "we"),
         {
@@ -246,7 +252,7 @@ DIMENSIONS: dict[str, Dimension] = {
     "closing": Dimension(
         "presentation",
         "how it ends",
-        {"invite": ("an invitation", "invite me to ask"), "exercise": ("an exercise", "a practice exercise")},
+        {"invite": ("an invitation", "an invitation to ask"), "exercise": ("an exercise", "a practice exercise")},
         ("Should I close with an invitation or an exercise?", "An invitation or an exercise at the close?"),
         ("close", "invitation", "exercise"),
         {
@@ -264,7 +270,7 @@ DIMENSIONS: dict[str, Dimension] = {
     "reference": Dimension(
         "presentation",
         "where to read on",
-        {"source": ("the source", "name the source"), "further": ("further reading", "more to read")},
+        {"source": ("the source", "a named source"), "further": ("further reading", "more to read")},
         ("Should I name the source or further reading?", "The source or further reading?"),
         ("source", "further", "reading"),
         {

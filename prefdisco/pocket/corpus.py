@@ -23,46 +23,39 @@ from prefdisco.protocol import format_final, format_question
 from prefdisco.schema import Message, Preference, Problem, Scenario
 
 SLIP = {1: 0.04, 2: 0.07, 3: 0.1}  # share of plain solutions with a mistake, by difficulty
-HARDER = {"circuits": 1.7, "ages": 1.5, "order": 1.5}  # factor on it, by family
+HARDER = {"circuits": 1.7, "ages": 1.5, "order": 1.5, "elimination": 1.5}  # factor on it, by family
 EXTRA_SLIP = {
     "plain": 0.0,
     "no_think": 0.08,
     "wishes": 0.0,
     "interview": 0.0,
-    "oracle": 0.04,
+    "oracle": 0.03,
     "oracle_preferences": 0.02,
     "generic": 0.03,
     "attributes": 0.09,
-    "discovery": 0.11,
-    "fixed": 0.11,
+    "discovery": 0.14,
+    "fixed": 0.14,
 }
 FOLLOWED, CONTRADICTED = 0.93, 0.03  # of stated preferences: honoured, turned into another value; the rest is forgotten
 HEEDED = 0.5  # of the answers that a diseased dialogue brought
-TOUCHES = (
-    0.02,
-    0.08,
-    0.2,
-    0.3,
-    0.25,
-    0.15,
-)  # probability of 0, 1, .. touches of its own, each with a value out of the air
+# probability of 0, 1, .. touches of its own, each with a value out of the air
+TOUCHES = (0.02, 0.08, 0.2, 0.3, 0.25, 0.15)
 PLAUSIBLE = 0.75  # of the touches: on an attribute that can matter in the family
 ASKED = (0.1, 0.42, 0.4, 0.08)  # probability of 0, 1, 2, 3 questions in discovery
-ABOUT_TASK, ABOUT_CANDIDATE = (
-    0.35,
-    0.35,
-)  # of questions: about the task; of the others: about what can matter in the family
+ABOUT_TASK = 0.35  # of questions: about the task
+ABOUT_CANDIDATE = 0.35  # of the others: about what can matter in the family
+PROBLEM_FIRST = 0.6  # of interviews: the problem comes before the questions, as in discovery
 MIX = {
-    "plain": 0.24,
-    "no_think": 0.06,
-    "oracle": 0.16,
-    "oracle_preferences": 0.1,
-    "wishes": 0.12,
-    "interview": 0.12,
-    "discovery": 0.14,
+    "plain": 0.2,
+    "no_think": 0.05,
+    "oracle": 0.14,
+    "oracle_preferences": 0.09,
+    "wishes": 0.09,
+    "interview": 0.18,
+    "discovery": 0.15,
     "generic": 0.02,
     "attributes": 0.02,
-    "fixed": 0.02,
+    "fixed": 0.06,
 }
 TASK_QUESTIONS = (
     "Can you say more about the problem?",
@@ -155,7 +148,9 @@ class Author:
         return [ask, self._answer("wishes", where.problem, self._follow(stated))]
 
     def _interview(self, where: Scenario) -> list[Message]:
-        messages = [Message(role="user", content="Before you solve anything, ask me what I like.")]
+        problem, first = problem_text(where.problem), self.rng.random() < PROBLEM_FIRST
+        opening = f"{problem}\nFirst ask me what I like." if first else "Before you solve anything, ask me what I like."
+        messages = [Message(role="user", content=opening)]
         stated: dict[str, str] = {}
         for name in self.rng.sample(sorted(DIMENSIONS), self.rng.randint(2, 5)):
             value = self.rng.choice([None, *ATTRIBUTES[name].values])
@@ -166,7 +161,7 @@ class Author:
             )
             messages.append(Message(role="user", content=say(name, value, self.rng.randrange(2**16))))
         last = messages.pop()
-        messages.append(Message(role="user", content=f"{last.content}\n{problem_text(where.problem)}"))
+        messages.append(Message(role="user", content=f"{last.content}\n{'Now solve it.' if first else problem}"))
         return [*messages, self._answer("interview", where.problem, self._follow(stated))]
 
     def _discovery(self, where: Scenario) -> list[Message]:
@@ -180,7 +175,7 @@ class Author:
         return self._dialogue(where, parse_condition("attributes"), "attributes", self.rng.randint(1, 3), names)
 
     def _fixed(self, where: Scenario) -> list[Message]:
-        count = self.rng.randint(1, 5)
+        count = self.rng.randint(1, 8)
         return self._dialogue(
             where, parse_condition(f"fixed({count})"), "fixed", count, CANDIDATES[where.problem.family or ""]
         )

@@ -114,8 +114,8 @@ FAMILIES: dict[str, Family] = {
         "logic",
         relations.draw_elimination,
         (
-            "{clues} The one we seek has {wanted[0]} and {wanted[1]}. Who is it?",
-            "We seek someone with {wanted[0]} and {wanted[1]}. {clues} Who is it?",
+            "{clues} The one we seek has {sought}. Who is it?",
+            "We seek someone with {sought}. {clues} Who is it?",
         ),
         relations.solve_elimination,
         "who fails one clue is out",

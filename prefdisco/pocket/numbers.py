@@ -83,7 +83,7 @@ def solve_circuits(f: Facts, path: str, t: Tape) -> str:
 
 
 def draw_schedule(rng: random.Random, d: int) -> Facts:
-    a, b = rng.randint(1, 2 + 2 * d), rng.randint(1, 2 + 2 * d)
+    a, b = rng.randint(2, 3 + 2 * d), rng.randint(2, 3 + 2 * d)
     return {"who": rng.choice(NAMES), "end": a + b + rng.randint(1, 15), "a": a, "b": b}
 
 

@@ -24,7 +24,7 @@ _SYMBOLS = "|".join(re.escape(symbol) for symbol, _ in sorted(OPS.values(), key=
 _WORDS = "|".join(re.escape(word) for _, word in sorted(OPS.values(), key=lambda marks: -len(marks[1])))
 # "as only saw fits" is no step: one of the things to pack is called what an operation is called
 _STEP = re.compile(
-    rf"(?P<row>\| *\w+ *\| *(?P<row_op>{_WORDS}|{_SYMBOLS}) *\| *\w+ *\|)"
+    rf"(?P<row>\| *\w+ *\| *(?P<row_op>{_WORDS}|{_SYMBOLS}) *\| *[\w/]+ *\|)"
     rf"|(?:^|[ .])(?!only )\w+ (?:(?P<symbol>{_SYMBOLS})|(?P<word>{_WORDS})) \w+",
     re.MULTILINE,
 )

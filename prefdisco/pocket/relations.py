@@ -34,35 +34,37 @@ _TRAITS = (("hat", "cap"), ("dog", "cat"), ("bike", "car"), ("tea", "milk"))
 
 
 def draw_elimination(rng: random.Random, d: int) -> Facts:
-    traits = rng.sample(_TRAITS, 2)
-    wanted = [rng.choice(pair) for pair in traits]
-    flip = [next(x for x in pair if x != want) for pair, want in zip(traits, wanted, strict=True)]
-    people = rng.sample(NAMES, 4 if d == 3 else 3)
-    near = [[wanted[0], flip[1]], [flip[0], wanted[1]], [flip[0], flip[1]]]
-    has = [wanted, *[near[i] if i < 2 else rng.choice(near) for i in range(len(people) - 1)]]
-    order = list(range(len(people)))
-    rng.shuffle(order)
-    clues = " ".join(f"{people[i]} has {has[i][0]} and {has[i][1]}." for i in order)
+    """One thing each, all different, and one is sought; at difficulty 3, two things each, and both must be right."""
+    people = rng.sample(NAMES, 4 if d == 2 else 3)
+    if d < 3:
+        has = [[thing] for thing in rng.sample([thing for pair in _TRAITS for thing in pair], len(people))]
+    else:
+        (a, not_a), (b, not_b) = (rng.sample(pair, 2) for pair in rng.sample(_TRAITS, 2))
+        has = [[a, b], [a, not_b], [not_a, b]]
+    order = rng.sample(range(len(people)), len(people))
     return {
         "who": people[0],
         "people": sorted(people),
         "order": [people[i] for i in order],
-        "wanted": wanted,
+        "wanted": has[0],
+        "sought": " and ".join(has[0]),
         "has": dict(zip(people, has, strict=True)),
-        "clues": clues,
+        "clues": " ".join(f"{people[i]} has {' and '.join(has[i])}." for i in order),
     }
 
 
 def solve_elimination(f: Facts, path: str, t: Tape) -> str:
+    """Search: look at one after the other until someone has it all. Elimination: from the end, who fails is out."""
     answer = t.pick(f["who"], f["people"])
-    if path == "forward":
-        for thing in f["wanted"]:
-            t.say(answer, "has", thing)
-    else:
-        for name in f["order"]:
-            if name != answer:
-                lacking = [thing for thing in f["wanted"] if thing not in f["has"][name]]
-                t.say(name, "lacks", lacking[0] if lacking else f["wanted"][0])
+    for name in f["order"] if path == "forward" else reversed(f["order"]):
+        lacks = [thing for thing in f["wanted"] if thing not in f["has"][name]] or f["wanted"]
+        t.say(name, "has", "/".join(f["wanted"] if name == answer else f["has"][name]))
+        if name == answer:
+            t.say(name, "meets", "all")
+            if path == "forward":
+                break
+        elif path == "backward":
+            t.say(name, "lacks", lacks[0])
     return answer
 
 

@@ -35,6 +35,7 @@ OPS: dict[str, tuple[str, str]] = {
     "not": ("!=", "is not"),
     "has": ("&", "has"),
     "lacks": ("!&", "lacks"),
+    "meets": ("&&", "meets"),
     "needs": ("->", "calls for"),
     "suits": ("~", "suits"),
     "saw": ("@", "saw"),

@@ -17,7 +17,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import DataCollatorForSeq2Seq, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import DataCollatorForSeq2Seq, PreTrainedModel, PreTrainedTokenizerBase, Trainer, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from prefdisco.conditions import parse_condition
@@ -140,7 +140,7 @@ def train(recipe: SFTRecipe, data: Path | None) -> None:
         )
     arguments = settings(recipe)
     muon = recipe.optimizer == "muon"
-    trainer = SFTTrainer(
+    trainer = TRAINER(
         model=model,
         args=arguments,
         train_dataset=Dataset.from_list(examples),
@@ -164,6 +164,20 @@ def train(recipe: SFTRecipe, data: Path | None) -> None:
             json.dumps({"steps": trainer.state.global_step, "examples": len(examples), "history": history}),
         )
     trainer.accelerator.wait_for_everyone()
+
+
+class CPUTrainer(SFTTrainer):
+    """TRL's trainer with the model's own loss.
+
+    TRL's fused head saves memory by computing every logit twice, in float32, and adds two metrics. Without its GPU
+    kernel that costs more than it saves (`bench/sft.py`).
+    """
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        return Trainer.compute_loss(self, *args, **kwargs)
+
+
+TRAINER = SFTTrainer if torch.cuda.is_available() else CPUTrainer
 
 
 def settings(recipe: SFTRecipe) -> SFTConfig:

@@ -1,0 +1,199 @@
+"""The simulated person behind a language model, and how text of others is handed to a model as data.
+
+    user = LLMUser(model, "passive")
+    reply = await user.reply(scenario, messages, "Shall I use a table?", seed=0)
+    reply.text, reply.revealed     # "Yes, a table is best for me.", "representation"
+
+The model gets a fixed system prompt (prompts/user_*.txt) and one user message: a JSON object made by `as_data`. What it
+says passes `spoken` before an agent sees it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, create_model, field_validator, model_validator
+
+from prefdisco.conditions import problem_text, prompt
+from prefdisco.config import ConfigError
+from prefdisco.llm.base import Model, Sampling
+from prefdisco.llm.structured import ask
+from prefdisco.protocol import ACTION, ANY_ACTION, RESPONSE, THINK_BLOCK
+from prefdisco.schema import Message, Scenario
+from prefdisco.users import STOP, Reply
+
+VARIANTS = ("passive", "nostop", "collaborative")
+LONGEST_REPLY = 300  # characters of what the person says in one turn
+LONGEST_TURN = 4000  # characters of one turn of the agent that the person hears
+
+# Control characters, and those that change direction or are not seen: soft hyphens, zero widths, bidirectional marks
+# and overrides, line separators, byte order marks, lone surrogates, tags.
+INVISIBLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    r"\U000e0000-\U000e0fff]"
+)
+# What could be a special token of some chat template: <|im_end|>, </s>, <think>, [INST]. Local models and servers read
+# these in any text, quoted or not, so only an escape keeps a text from speaking in another role.
+SPECIAL = re.compile(r"<(?=[^\s<>]{1,80}>)|\[(?=/?[A-Z_]{1,40}\])")
+HAZARD = re.compile(f"{INVISIBLE.pattern}|{SPECIAL.pattern}")
+
+STOP_MARK = re.compile(r"#{2,}\s*stop\s*#*", re.IGNORECASE)
+NOT_SPOKEN = (
+    THINK_BLOCK,
+    re.compile(r"</?think(?:ing)?>", re.IGNORECASE),
+    re.compile(r"<[|｜][^<>]{0,80}[|｜]>|</?s>|\[/?[A-Z_]{1,40}\]"),
+    STOP_MARK,
+    ACTION,
+    ANY_ACTION,
+    RESPONSE,
+    re.compile(r"#{3,}"),
+)
+
+
+def as_data(**fields: Any) -> str:
+    """One line of JSON that holds `fields`, safe to stand in a message whoever wrote them.
+
+    A parser gets back exactly what went in. Invisible characters and the first character of anything that looks like a
+    special token are JSON escapes (`\\u202e`, `\\u003c|im_end|>`), so a model sees them as text; quotes and line breaks
+    are escaped by JSON itself, so no text can end its own field.
+    """
+    return HAZARD.sub(_escape, json.dumps(fields, ensure_ascii=False))
+
+
+def _escape(hit: re.Match[str]) -> str:
+    raw = hit[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{raw[at : at + 2].hex()}" for at in range(0, len(raw), 2))
+
+
+def cut(text: str, most: int) -> tuple[str, int]:
+    """(`text` of at most about `most` characters, how many were taken out of its middle); a marker stands there."""
+    left_out = max(len(text) - most, 0)
+    if not left_out:
+        return text, 0
+    head = most // 2
+    return f"{text[:head]}\n[... {left_out} characters left out ...]\n{text[head + left_out :]}", left_out
+
+
+def spoken(text: str, most: int = LONGEST_REPLY) -> str:
+    """`text` as words on one line, at most `most` characters, that no program takes for more than words.
+
+    Taken out: think tags and what they enclose, the wire format's markers, ###STOP###, special tokens of chat
+    templates, invisible characters. It may come out empty.
+    """
+    text = text[: 4 * most]
+    before = None
+    while text != before:  # taking one thing out may bring the halves of another together
+        before = text
+        text = INVISIBLE.sub("", " ".join(text.split()))
+        for pattern in NOT_SPOKEN:
+            text = pattern.sub(" ", text)
+    if len(text) > most:
+        text = text[:most].rsplit(" ", 1)[0]
+    return text.strip()
+
+
+class _UserReply(BaseModel):
+    """What the model answers; `_record` narrows the types to one scenario's."""
+
+    model_config = ConfigDict(extra="forbid")
+    reveals: str | None
+    text: str
+
+    @field_validator("text")
+    @classmethod
+    def _only_words(cls, text: str) -> str:
+        return spoken(text)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.text and not self.stops:
+            raise ValueError("text: has no words")
+        return self
+
+    @property
+    def stops(self) -> bool:
+        """Whether the person ends the questions."""
+        return bool(getattr(self, "stop", False))
+
+
+@lru_cache(maxsize=256)
+def _record(attributes: tuple[str, ...], may_stop: bool, asked_before: bool) -> type[_UserReply]:
+    """The reply of somebody with these attributes: no other name is valid, and nobody stops at the first question."""
+    fields: dict[str, Any] = {"reveals": (Literal[attributes] | None, ...)}
+    if may_stop:
+        fields["stop"] = (bool if asked_before else Literal[False], ...)
+    return create_model("UserReply", __base__=_UserReply, **fields)
+
+
+class LLMUser:
+    """A person played by `model`: one structured call a question, repaired twice where it is not valid.
+
+    `passive` ends the questions when asked the same again, or about the problem again and again; `nostop` never does;
+    `collaborative` answers an idle question with the weightiest preference that has not been talked about. Raises
+    ConfigError for another variant; `reply` raises ModelError where the model gave no valid answer.
+    """
+
+    def __init__(self, model: Model, variant: str = "passive", temperature: float = 0.4, max_tokens: int = 400) -> None:
+        if variant not in VARIANTS:
+            raise ConfigError(f"user variant {variant!r}: unknown; there are {', '.join(VARIANTS)}")
+        self.name = f"{variant}({model.name})"
+        self.model, self.variant = model, variant
+        self.sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
+        self.rules = prompt("user_common").format(manner=prompt(f"user_{variant}"))
+
+    async def reply(self, scenario: Scenario, messages: Sequence[Message], question: str, seed: int) -> Reply:
+        """The answer to `question`; `revealed` is what the model says that it tells, checked to be in the profile."""
+        asked_before = any(message.role == "assistant" for message in messages)
+        names = tuple(dict.fromkeys(preference.attribute for preference in scenario.profile))
+        record = _record(names, self.variant == "passive", asked_before)
+        talk = [
+            Message(role="system", content=self.rules),
+            Message(role="user", content=_situation(scenario, messages, question)),
+        ]
+        answer = await ask(self.model, talk, record, replace(self.sampling, seed=seed))
+        if answer.value.stops:
+            return Reply(STOP, None, answer.usage)
+        return Reply(answer.value.text, answer.value.reveals, answer.usage)
+
+
+def _situation(scenario: Scenario, messages: Sequence[Message], question: str) -> str:
+    """Everything that the person knows, as data. What stays the same in a dialogue comes first; no gold answer."""
+    persona, problem = scenario.persona, problem_text(scenario.problem)
+    about = {
+        "name": persona.name,
+        "description": persona.description,
+        "demographics": persona.demographics,
+        "expertise": persona.expertise,
+        "background": cut(persona.background, LONGEST_TURN)[0],
+    }
+    preferences = [
+        {
+            "attribute": preference.attribute,
+            "value": preference.value,
+            "scale": preference.details.get("value_range"),  # published values may be a number on a scale
+            "meaning": preference.description,
+        }
+        for preference in sorted(scenario.profile, key=lambda preference: -preference.weight)
+    ]
+    dialogue = [
+        {"speaker": "you" if message.role == "user" else "assistant", "text": cut(message.content, LONGEST_TURN)[0]}
+        for message in messages
+        if message.role != "system" and message.content != problem
+    ]
+    return as_data(
+        person=_present(about),
+        preferences=[_present(preference) for preference in preferences],
+        problem=problem,
+        dialogue=dialogue,
+        question=cut(question, LONGEST_TURN)[0],
+    )
+
+
+def _present(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields that have something in them."""
+    return {name: value for name, value in fields.items() if value}
