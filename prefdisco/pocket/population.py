@@ -181,8 +181,12 @@ def _draw(rng: random.Random, kind: PersonType) -> Persona:
     return persona.model_copy(update={"id": f"p{_fingerprint(persona)}"})
 
 
+# What makes a person: named one by one, so that a field that the record gains does not turn everybody into others.
+_IDENTITY = {"name", "description", "type", "demographics", "big5", "expertise", "background"}
+
+
 def _fingerprint(persona: Persona) -> str:
-    return digest(to_json(persona.model_dump(exclude={"id"})), length=12)
+    return digest(to_json(persona.model_dump(include=_IDENTITY)), length=12)
 
 
 def persona_split(persona: Persona) -> Split:
