@@ -162,11 +162,12 @@ def build(argv: Sequence[str]) -> None:
     from prefdisco.llm.models import load_model
     from prefdisco.tasks.loading import load_problems
 
+    model = load_model(config.model, "builder", config.remote)  # first: a model that cannot do it is refused at once
     problems = load_problems(config.task, config.limit, config.seed, config.path)
     if dry_run:
         print(f"{config.to_yaml()}\n{estimate(config, problems).text(price_of(config.model, config.remote))}")
         return
-    scenarios = asyncio.run(make(config, load_model(config.model, "builder", config.remote), problems, config.folder))
+    scenarios = asyncio.run(make(config, model, problems, config.folder))
     print(f"{len(scenarios)} scenarios\n\n{config.folder}")
 
 

@@ -41,7 +41,9 @@ def load_judge(
         if "/" not in name or model is None:
             raise ConfigError(f"judge={name}: unknown judge; choose exact (Pocket), or a model: provider/name")
         from prefdisco.llm_judges import LLMJudge
+        from prefdisco.tasks.checkers import check_ready
 
+        check_ready(scenario.problem for scenario in scenarios)
         return LLMJudge(model(name), mode)
     if not is_pocket(scenarios):
         raise ConfigError(f"judge={name}: only Pocket scenarios have an exact judge; name a model: judge=provider/name")

@@ -22,8 +22,8 @@ from prefdisco.config import ConfigError
 from prefdisco.hashing import stable_seed
 from prefdisco.judges import Verdict
 from prefdisco.llm.base import Model, Sampling
+from prefdisco.llm.data import INVISIBLE, as_data, cut, spoken
 from prefdisco.llm.structured import ask
-from prefdisco.llm_users import INVISIBLE, as_data, cut, spoken
 from prefdisco.schema import Criterion, DataError, Grade, Message, Scenario, Usage
 
 MODES = ("together", "separate")
@@ -149,7 +149,7 @@ class LLMJudge:
         if problem.checker != "judge":
             from prefdisco.tasks.checkers import check
 
-            known = check(problem, response)
+            known = await asyncio.to_thread(check, problem, response)  # one comparison may take seconds
             if known is not None:
                 return bool(known), Usage()
         text, left_out = cut(response, LONGEST_RESPONSE)

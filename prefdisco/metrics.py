@@ -72,11 +72,22 @@ def summarize(
     if ceiling is not None:
         summary["ceiling"] = _ceiling(boot, by_condition, ceiling)
     summary["thinking"] = thinking_health(good)
-    summary["usage"] = sum((episode.usage for episode in episodes), Usage()).model_dump()
+    summary["usage"] = _usage(episodes)
     summary["failed"] = [
         {"scenario": e.scenario_id, "condition": e.condition, "seed": e.seed, "error": e.error} for e in failed
     ]
     return summary
+
+
+def _usage(episodes: Sequence[Episode]) -> dict[str, Any]:
+    """What the episodes cost in all, and each role's part of it."""
+    roles = {
+        "agent": sum((episode.usage for episode in episodes), Usage()),
+        "user": sum((episode.user_usage for episode in episodes), Usage()),
+        "judge": sum((episode.judge_usage for episode in episodes), Usage()),
+    }
+    parts = {role: usage.model_dump() for role, usage in roles.items()}
+    return {**sum(roles.values(), Usage()).model_dump(), "roles": parts}
 
 
 def thinking_health(episodes: Iterable[Episode]) -> dict[str, float | None]:

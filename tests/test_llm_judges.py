@@ -14,9 +14,9 @@ from prefdisco.config import ConfigError
 from prefdisco.grading import graded
 from prefdisco.judges import Verdict
 from prefdisco.llm.base import Conversation, ModelError, Sampling
+from prefdisco.llm.data import INVISIBLE, as_data, cut
 from prefdisco.llm.scripted import ScriptedModel
 from prefdisco.llm_judges import LONGEST_RESPONSE, MODES, LLMJudge
-from prefdisco.llm_users import INVISIBLE, as_data, cut
 from prefdisco.metrics import preference_alignment
 from prefdisco.schema import DataError, Scenario
 from tests.hand_made import episode, scenario

@@ -11,8 +11,9 @@ from prefdisco.conditions import parse_condition
 from prefdisco.config import ConfigError
 from prefdisco.dialogue import play
 from prefdisco.llm.base import Conversation, ModelError, Sampling
+from prefdisco.llm.data import INVISIBLE, LONGEST_SPOKEN, cut, spoken
 from prefdisco.llm.scripted import ScriptedModel
-from prefdisco.llm_users import INVISIBLE, LONGEST_REPLY, LONGEST_TURN, VARIANTS, LLMUser, cut, spoken
+from prefdisco.llm_users import LONGEST_TURN, VARIANTS, LLMUser
 from prefdisco.protocol import format_final, format_question
 from prefdisco.schema import Message, Preference
 from prefdisco.users import STOP, Reply, Shuffled
@@ -153,7 +154,7 @@ def test_hostile_words_of_the_user_model_are_cleaned_or_refused(variant: str, ca
         given = reply(says(said(HOSTILE[case], **more)), variant)
     except (ModelError, ValueError):
         return  # no words are left, or it is too long to read: an error of the episode
-    assert 0 < len(given.text) <= LONGEST_REPLY
+    assert 0 < len(given.text) <= LONGEST_SPOKEN
     assert not INVISIBLE.search(given.text) and "\n" not in given.text
     assert not re.search(r"###|</?think|<\|.*?\|>|\[/?INST\]", given.text, re.IGNORECASE)
     with pytest.raises(ModelError):  # the same text instead of a record

@@ -5,13 +5,13 @@ Problems and personas are material: they stand in JSON strings that they cannot 
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from prefdisco.conditions import problem_text
 from prefdisco.hashing import digest
+from prefdisco.llm.data import as_data
 from prefdisco.schema import Message, Persona, Problem
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -33,7 +33,7 @@ def messages(stage: str, material: dict[str, Any], **fields: int) -> list[Messag
     """The two messages of a call. `fields` fill the prompt's {fields}."""
     return [
         Message(role="system", content=prompt(stage).format(**fields) if fields else prompt(stage)),
-        Message(role="user", content=json.dumps(material, ensure_ascii=False)),
+        Message(role="user", content=as_data(**material)),
     ]
 
 

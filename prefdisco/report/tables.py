@@ -61,7 +61,22 @@ def notes(before: Summary, after: Summary | None = None) -> list[str]:
         lines.append(
             f"errors: {_arrow([str(stage['errors']) for stage in stages])} (not scored; run again to play them again)"
         )
-    return lines
+    return lines + bill(stages[-1])
+
+
+def bill(summary: Summary) -> list[str]:
+    """One line a role that called a model: calls, those answered from the cache, tokens, dollars.
+
+    Empty where a model on this machine was the only one.
+    """
+    roles = {role: part for role, part in summary["usage"].get("roles", {}).items() if part["calls"] + part["cached"]}
+    if len(roles) < 2 and not any(part["usd"] or part["cached"] for part in roles.values()):
+        return []
+    return [
+        f"{role}: {part['calls']:,} calls, {part['cached']:,} from the cache, {part['prompt_tokens']:,} tokens read, "
+        f"{part['completion_tokens']:,} written" + (f", ${part['usd']:.2f}" if part["usd"] else "")
+        for role, part in roles.items()
+    ]
 
 
 def _rows(before: Summary, after: Summary | None) -> list[list[str]]:
