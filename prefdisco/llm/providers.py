@@ -52,8 +52,8 @@ class Provider:
         return self.model
 
     def body(self, model: str, conversation: Conversation, sampling: Sampling) -> dict[str, Any]:
-        """The request, with a schema as providers take it."""
-        body = request_body(model, conversation, sampling)
+        """The request, with a schema as providers take it, and without earlier thinking, which they leave out too."""
+        body = request_body(model, conversation, sampling, think_tags=False)
         if conversation.schema is not None:
             body["response_format"]["json_schema"]["schema"] = strict_schema(conversation.schema)
         return body

@@ -60,8 +60,11 @@ class Server:
             raise Fault("its list of models is none; check the address, which usually ends in /v1", False) from None
 
     def body(self, model: str, conversation: Conversation, sampling: Sampling) -> dict[str, Any]:
-        """The request. Thinking is on by default; servers pass the switch to the model's chat template."""
-        body = request_body(model, conversation, sampling)
+        """The request. Thinking is on by default; servers pass the switch to the model's chat template.
+
+        That template also decides what becomes of earlier thinking: the model reads what it reads on this machine.
+        """
+        body = request_body(model, conversation, sampling, think_tags=True)
         if not conversation.thinking:
             body["chat_template_kwargs"] = {"enable_thinking": False}
         return body

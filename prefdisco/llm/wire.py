@@ -28,14 +28,17 @@ class Answer(NamedTuple):
     usd: float = 0.0
 
 
-def request_body(model: str, conversation: Conversation, sampling: Sampling) -> dict[str, Any]:
-    """The request for the next turn. Earlier thinking is left out, as providers do with their own models'.
+def request_body(model: str, conversation: Conversation, sampling: Sampling, think_tags: bool) -> dict[str, Any]:
+    """The request for the next turn. Earlier thinking goes back in its tags, or is left out where not `think_tags`.
 
     The order of the keys is fixed, and a schema's order is kept: constrained decoding writes fields in that order.
     """
     body: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": message.role, "content": message.content} for message in conversation.messages],
+        "messages": [
+            {"role": m.role, "content": join_thinking(m.thinking, m.content) if think_tags else m.content}
+            for m in conversation.messages
+        ],
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "max_tokens": sampling.max_tokens,

