@@ -486,7 +486,7 @@ def test_options_refuse_what_cannot_be() -> None:
 
 def test_providers_without_litellm_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "litellm", None)
-    with pytest.raises(ModelError, match=r"pip install 'prefdisco\[providers\]'"):
+    with pytest.raises(ModelError, match="pip install litellm"):
         load_model("openai/gpt-5", "judge")
 
 

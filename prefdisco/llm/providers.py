@@ -96,7 +96,7 @@ def library() -> Any:
         import litellm
     except ImportError:
         raise ModelError(
-            "models of providers need litellm; install it with `pip install 'prefdisco[providers]'`"
+            "models of providers need litellm; install it with `pip install litellm`"
         ) from None
     litellm.suppress_debug_info = True
     litellm.telemetry = False

@@ -22,7 +22,7 @@ from prefdisco.pocket.writer import Plan, think, write
 from prefdisco.protocol import format_final, format_question
 from prefdisco.schema import Message, Preference, Problem, Scenario
 
-SLIP = {1: 0.06, 2: 0.1, 3: 0.13}  # share of plain solutions with a mistake, by difficulty
+SLIP = {1: 0.04, 2: 0.07, 3: 0.1}  # share of plain solutions with a mistake, by difficulty
 HARDER = {"circuits": 1.7, "ages": 1.5, "order": 1.5, "elimination": 1.5}  # factor on it, by family
 EXTRA_SLIP = {
     "plain": 0.0,

@@ -54,16 +54,17 @@ def draw_elimination(rng: random.Random, d: int) -> Facts:
 
 
 def solve_elimination(f: Facts, path: str, t: Tape) -> str:
-    """Construction: who has what is sought. Elimination: everybody else lacks some of it."""
+    """Search: look at one after the other until someone has it all. Elimination: from the end, who fails is out."""
     answer = t.pick(f["who"], f["people"])
-    if path == "forward":
-        t.say(answer, "has", "/".join(f["wanted"]))
-        t.say(answer, "meets", "all")
-    else:
-        for name in f["order"]:
-            if name != answer:
-                lacks = [thing for thing in f["wanted"] if thing not in f["has"][name]] or f["wanted"]
-                t.say(name, "lacks", lacks[0])
+    for name in f["order"] if path == "forward" else reversed(f["order"]):
+        lacks = [thing for thing in f["wanted"] if thing not in f["has"][name]] or f["wanted"]
+        t.say(name, "has", "/".join(f["wanted"] if name == answer else f["has"][name]))
+        if name == answer:
+            t.say(name, "meets", "all")
+            if path == "forward":
+                break
+        elif path == "backward":
+            t.say(name, "lacks", lacks[0])
     return answer
 
 
