@@ -6,7 +6,6 @@ constrained decoding in a real server with the long prompts that a small trained
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from prefdisco.llm.local import POCKET_BASE, load
 
 CONTEXT = 16_384
 WIDTH = 64
-QUOTE, END, WORD, RARE = 0.25, 0.1, 0.65, 1e-9  # probabilities: of ending a string, a turn; of all words together
+WORDS = 12  # each as likely as the end of a string, at every temperature
+LIKELY, SIGN, RARE = 0.0, -10.0, -30.0  # logits; where a sign of JSON has to stand, nothing else may
 
 
 def make_scribbler(folder: Path) -> Path:
@@ -31,15 +31,10 @@ def make_scribbler(folder: Path) -> Path:
     )  # fmt: skip
     model = LlamaForCausalLM(config)
     texts = [tokenizer.decode([i]) for i in range(len(tokenizer))]
-    words = [i for i, text in enumerate(texts) if re.fullmatch(r" ?[a-z]{3,}", text)]
-    logits = torch.full((len(tokenizer),), math.log(RARE))
-    logits[words] = math.log(WORD / len(words))
-    for i, text in enumerate(texts):
-        if '"' in text or (text.strip() and not re.search(r"[\w\\<|']", text)):
-            logits[i] = math.log(QUOTE)  # the grammar says which sign may stand where
-        elif re.fullmatch(r"\d", text):
-            logits[i] = math.log(WORD / 10)
-    logits[tokenizer.eos_token_id] = math.log(END)
+    words = [i for i, text in enumerate(texts) if re.fullmatch(r" [a-z]{4,}", text)][:WORDS]
+    logits = torch.full((len(tokenizer),), RARE)
+    logits[[i for i, text in enumerate(texts) if re.fullmatch(r"[{}\[\]:,]|\d", text)]] = SIGN
+    logits[[*words, tokenizer.convert_tokens_to_ids('"'), tokenizer.eos_token_id]] = LIKELY
     with torch.no_grad():
         for name, weight in model.named_parameters():
             weight.fill_(1.0 if "norm" in name or "embed" in name else 0.0)

@@ -96,16 +96,18 @@ def test_a_served_checkpoint_answers_as_it_does_on_this_machine(agent: str, tmp_
 
 def test_build_user_and_judge_run_on_a_server_that_keeps_to_their_schemas(tmp_path: Path) -> None:
     model = make_scribbler(tmp_path / "scribbler")
-    few = ["limit=2", "personas=2", "per_problem=2", "attributes=8", "fewest=3", "most=6", "max_tokens=4096"]
+    few = ["limit=2", "personas=2", "per_problem=2", "attributes=8", "fewest=1", "max_tokens=4096"]
     cache = f"remote.cache={tmp_path / 'cache'}"
-    with vllm(model, tmp_path / "log", "--max-model-len", str(CONTEXT)) as served:
+    # Prompts are read whole: vLLM 0.31 cannot continue the random numbers of a request between two parts on a CPU.
+    whole = ("--max-model-len", str(CONTEXT), "--max-num-batched-tokens", str(CONTEXT), "--no-enable-chunked-prefill")
+    with vllm(model, tmp_path / "log", *whole) as served:
         for task in ("math500", "commonsenseqa"):
             built, played = tmp_path / task, tmp_path / f"{task}-played"
             words = [f"task={task}", f"path={DATA / task}.jsonl", f"model={served}", f"run={built}", cache]
             main(["build", *words, *few])
             scenarios = list(read_jsonl(built / "scenarios.jsonl", Scenario))
             assert len(scenarios) == 4 and not list(faults(built / "published.jsonl"))
-            assert all(len(s.rubric) == len(s.profile) >= 3 for s in scenarios)
+            assert all(len(s.rubric) == len(s.profile) for s in scenarios)
             roles = ["agent=pocket-base", f"user={served}", f"judge={served}", f"scenarios={built}/published.jsonl"]
             summary = evaluate(load(EvaluateConfig, [*roles, f"run={played}", cache]))
             assert summary["errors"] == 0 and summary["scenarios"] == 4

@@ -95,9 +95,7 @@ def library() -> Any:
     try:
         import litellm
     except ImportError:
-        raise ModelError(
-            "models of providers need litellm; install it with `pip install litellm`"
-        ) from None
+        raise ModelError("models of providers need litellm; install it with `pip install litellm`") from None
     litellm.suppress_debug_info = True
     litellm.telemetry = False
     litellm.turn_off_message_logging = True
