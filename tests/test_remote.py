@@ -524,7 +524,7 @@ def test_a_provider_is_called_with_our_retries_and_its_prices(
     litellm: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    options = RemoteOptions(**{**QUICK, "max_usd": 1.0, "cache": str(tmp_path), "timeout_s": 1})
+    options = RemoteOptions(**{**QUICK, "max_usd": 1.0, "cache": str(tmp_path), "timeout_s": 60})
     passing = ["429-after", "500", "reset", "truncated", "shape", "empty"]
     with serving(
         script=[*passing, None, "401"], reply=lambda body: {"content": "42", "reasoning_content": "hm"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import warnings
 from typing import Any
 
 from prefdisco.llm.base import Conversation, ModelError, Sampling
@@ -96,6 +97,8 @@ def library() -> Any:
         import litellm
     except ImportError:
         raise ModelError("models of providers need litellm; install it with `pip install litellm`") from None
+    # Of its response types, each time pydantic meets one of them for the first time.
+    warnings.filterwarnings("ignore", message=r".*using the `ReadOnly` qualifier", category=UserWarning)
     litellm.suppress_debug_info = True
     litellm.telemetry = False
     litellm.turn_off_message_logging = True
