@@ -137,7 +137,8 @@ def through_openai(url: str, load: Load, cache: str | None) -> Call:
             limits=httpx.Limits(max_connections=load.in_flight, max_keepalive_connections=load.in_flight), timeout=60
         ),
     )
-    slots, messages = asyncio.Semaphore(load.in_flight), [{"role": "user", "content": PROMPT}]
+    slots = asyncio.Semaphore(load.in_flight)
+    messages: Any = [{"role": "user", "content": PROMPT}]
 
     async def call(seed: int) -> None:
         async with slots:
