@@ -1,6 +1,6 @@
 """Calls a second to a server, and the client's CPU time for each: prefdisco's way beside litellm's and openai's.
 
-    python bench/evaluate.py [--quick] [--calls 5120] [--in-flight 256] [--latency 0.2] [--repeat 3]
+    python bench/evaluate.py [--quick] [--calls 2560] [--in-flight 256] [--latency 0.2] [--repeat 3]
 
 A server in a process of its own answers every call after a fixed time with a canned text, so the ideal is in-flight /
 latency calls a second. Each way runs in a fresh process, after a warm-up that opens its connections; CPU time is that
@@ -168,12 +168,12 @@ def measure(way: Callable[..., Call], url: str, load: Load, cache: str | None) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer calls, one repetition")
-    parser.add_argument("--calls", type=int, default=5120, help="calls of a repetition")
+    parser.add_argument("--calls", type=int, default=2560, help="calls of a repetition")
     parser.add_argument("--in-flight", type=int, default=256, help="calls in flight")
     parser.add_argument("--latency", type=float, default=0.2, help="seconds before the server answers")
     parser.add_argument("--repeat", type=int, default=3, help="repetitions")
     options = parser.parse_args()
-    load = Load(1280 if options.quick else options.calls, options.in_flight, options.latency)
+    load = Load(512 if options.quick else options.calls, options.in_flight, options.latency)
     ways: dict[str, tuple[Callable[..., Call], bool]] = {
         "prefdisco, no cache": (ours, False),
         "prefdisco, new": (ours, True),
