@@ -41,7 +41,9 @@ from prefdisco.schema import DataError, Episode, Scenario, Usage, parse_line, to
 from prefdisco.users import Shuffled, TransparentUser, User, load_user
 
 EPISODES, SUMMARY = "episodes.jsonl", "summary.json"
-UNGRADED = {"error": None, "correct": None, "grades": (), "alignment": None, "judge_usage": Usage()}
+# What a dialogue that is graded anew starts from: what it cost to play was paid by the run that played it.
+UNPAID = {"usage": Usage(), "user_usage": Usage(), "judge_usage": Usage()}
+UNGRADED = {"error": None, "correct": None, "grades": (), "alignment": None, **UNPAID}
 # what may differ when a run folder is continued
 GROWS = ("conditions", "seeds", "limit", "batch_size", "run", "remote")
 Key = tuple[str, str, int]

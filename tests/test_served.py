@@ -181,7 +181,8 @@ def test_build_evaluate_judge_anew_agree_and_validate(
         main(["evaluate", *roles(server), *again])
         asked = server.bodies[calls:]
         assert asked and all("response_format" in body for body in asked)  # the judge alone was asked
-        capsys.readouterr()
+        bill = capsys.readouterr().out
+        assert "judge: " in bill and "agent: " not in bill  # nor anybody else paid
         main(["agree", "first", "second"])
         assert "kappa" in capsys.readouterr().out
     with pytest.raises(SystemExit):

@@ -67,10 +67,10 @@ def notes(before: Summary, after: Summary | None = None) -> list[str]:
 def bill(summary: Summary) -> list[str]:
     """One line a role that called a model: calls, those answered from the cache, tokens, dollars.
 
-    Empty where a model on this machine was the only one.
+    Empty where the agent was the only one, at no cost.
     """
     roles = {role: part for role, part in summary["usage"].get("roles", {}).items() if part["calls"] + part["cached"]}
-    if len(roles) < 2 and not any(part["usd"] or part["cached"] for part in roles.values()):
+    if set(roles) <= {"agent"} and not any(part["usd"] or part["cached"] for part in roles.values()):
         return []
     return [
         f"{role}: {part['calls']:,} calls, {part['cached']:,} from the cache, {part['prompt_tokens']:,} tokens read, "
