@@ -1,6 +1,6 @@
 """Calls a second to a server, and the client's CPU time for each: prefdisco's way beside litellm's and openai's.
 
-    python bench/evaluate.py [--quick] [--calls 2560] [--in-flight 256] [--latency 0.2] [--repeat 3]
+    python bench/evaluate.py [--quick] [--calls 12800] [--in-flight 256] [--latency 0.2] [--repeat 3] [--only NAME]
 
 A server in a process of its own answers every call after a fixed time with a canned text, so the ideal is in-flight /
 latency calls a second. Each way runs in a fresh process, after a warm-up that opens its connections; CPU time is that
@@ -18,7 +18,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 PROMPT = "A person asks: which of the following holds, and why? Answer as this person would like it. " * 12
 ANSWER = "The second one holds, since the first would need a larger sample than the study had. " * 8
 SPAWN = multiprocessing.get_context("spawn")
-Call = Callable[[int], Awaitable[Any]]
+Call = Callable[[int], Coroutine[Any, Any, Any]]
 
 
 class Load(NamedTuple):
@@ -126,28 +126,16 @@ def through_litellm(url: str, load: Load, cache: str | None) -> Call:
 
 
 def through_openai(url: str, load: Load, cache: str | None) -> Call:
-    """The openai package's asynchronous client, with as many connections as calls in flight."""
-    import httpx
+    """The openai package's asynchronous client as it comes."""
     import openai
 
-    client = openai.AsyncOpenAI(
-        base_url=url,
-        api_key="none",
-        http_client=httpx.AsyncClient(
-            limits=httpx.Limits(max_connections=load.in_flight, max_keepalive_connections=load.in_flight), timeout=60
-        ),
-    )
+    client = openai.AsyncOpenAI(base_url=url, api_key="none")
     slots = asyncio.Semaphore(load.in_flight)
     messages: Any = [{"role": "user", "content": PROMPT}]
 
     async def call(seed: int) -> None:
         async with slots:
-            await client.chat.completions.create(
-                model="test",
-                messages=messages,
-                seed=seed,
-                max_tokens=256,
-            )
+            await client.chat.completions.create(model="test", messages=messages, seed=seed, max_tokens=256)
 
     return call
 
@@ -155,23 +143,26 @@ def through_openai(url: str, load: Load, cache: str | None) -> Call:
 def measure(way: Callable[..., Call], url: str, load: Load, cache: str | None) -> tuple[float, float]:
     """(wall seconds, CPU seconds) of all calls at once."""
 
+    from prefdisco.llm.loops import run, side_by_side
+
     async def main() -> tuple[float, float]:
         call = way(url, load, cache)
-        await asyncio.gather(*(call(10**6 + seed) for seed in range(load.in_flight)))  # warm up
+        await side_by_side(call(10**6 + seed) for seed in range(load.in_flight))  # warm up
         wall, cpu = time.perf_counter(), time.process_time()
-        await asyncio.gather(*(call(seed) for seed in range(load.calls)))
+        await side_by_side(call(seed) for seed in range(load.calls))  # as evaluations run their episodes
         return time.perf_counter() - wall, time.process_time() - cpu
 
-    return asyncio.run(main())
+    return run(main())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer calls, one repetition")
-    parser.add_argument("--calls", type=int, default=2560, help="calls of a repetition")
+    parser.add_argument("--calls", type=int, default=12800, help="calls of a repetition")
     parser.add_argument("--in-flight", type=int, default=256, help="calls in flight")
     parser.add_argument("--latency", type=float, default=0.2, help="seconds before the server answers")
     parser.add_argument("--repeat", type=int, default=3, help="repetitions")
+    parser.add_argument("--only", default="", help="measure the ways whose names begin so")
     options = parser.parse_args()
     load = Load(512 if options.quick else options.calls, options.in_flight, options.latency)
     ways: dict[str, tuple[Callable[..., Call], bool]] = {
@@ -183,6 +174,7 @@ def main() -> None:
         ways["litellm"] = (through_litellm, False)
     if find_spec("openai"):
         ways["openai"] = (through_openai, False)
+    ways = {name: way for name, way in ways.items() if name.startswith(options.only)}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     with serving(load.latency) as url, ProcessPoolExecutor(1, SPAWN, max_tasks_per_child=1) as fresh:
         for _ in range(1 if options.quick else options.repeat):  # in turns, so that a busy moment hits all

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from prefdisco.complaints import COMMAND_LINE
 from prefdisco.config import Config, ConfigError, EvaluateConfig, help_text, load, parse_words
 from prefdisco.files import RunError
 from prefdisco.llm.base import ModelError
+from prefdisco.llm.loops import run
 from prefdisco.llm.options import RemoteOptions
 from prefdisco.records import faults, is_published, read_records
 from prefdisco.schema import DataError, Scenario, read_jsonl
@@ -144,10 +144,10 @@ def agree(argv: Sequence[str]) -> None:
     from prefdisco.agreement import table
     from prefdisco.evaluate import EPISODES, load_episodes
 
-    first, second = (list(load_episodes(Path(run) / EPISODES).values()) for run in argv)
-    for run, episodes in zip(argv, (first, second), strict=True):
+    first, second = (list(load_episodes(Path(folder) / EPISODES).values()) for folder in argv)
+    for folder, episodes in zip(argv, (first, second), strict=True):
         if not episodes:
-            raise DataError(f"{run}: no episodes there")
+            raise DataError(f"{folder}: no episodes there")
     print(table(agreement(first, second)))
 
 
@@ -167,7 +167,7 @@ def build(argv: Sequence[str]) -> None:
     if dry_run:
         print(f"{config.to_yaml()}\n{estimate(config, problems).text(price_of(config.model, config.remote))}")
         return
-    scenarios = asyncio.run(make(config, model, problems, config.folder))
+    scenarios = run(make(config, model, problems, config.folder))
     print(f"{len(scenarios)} scenarios\n\n{config.folder}")
 
 

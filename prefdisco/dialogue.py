@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from prefdisco.conditions import Condition, prompt
 from prefdisco.hashing import stable_seed
-from prefdisco.llm.base import Conversation, Model, Sampling
+from prefdisco.llm.base import Conversation, Model, ModelError, Sampling
 from prefdisco.llm.limits import SpendingCapReached
 from prefdisco.protocol import SplitThinking, Turn, parse_turn, split_thinking
 from prefdisco.schema import Episode, Message, Question, Scenario, Tokens, Usage
@@ -134,7 +134,11 @@ class _Dialogue:
     async def _ask(self, question: str) -> bool:
         """Put one question to the user; False when no further one may follow."""
         seed = stable_seed(self.seed, self.scenario.id, self.condition.name, "user", len(self.questions))
-        text, revealed, usage = await self.user.reply(self.scenario, self._transcript(), question, seed)
+        try:
+            text, revealed, usage = await self.user.reply(self.scenario, self._transcript(), question, seed)
+        except ModelError as error:
+            self.user_usage += error.usage
+            raise
         self.user_usage += usage
         self.questions.append(Question(text=question, answer=text, revealed=revealed))
         more = STOP not in text and len(self.questions) < self.limit

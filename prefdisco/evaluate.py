@@ -8,12 +8,11 @@ earlier one.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +31,7 @@ from prefdisco.hashing import digest
 from prefdisco.judges import Judge, load_judge
 from prefdisco.llm.base import Model, Sampling
 from prefdisco.llm.limits import SpendingCapReached
+from prefdisco.llm.loops import run, side_by_side
 from prefdisco.llm.models import load_model
 from prefdisco.llm.remote import Account
 from prefdisco.llm.scripted import ScriptedModel
@@ -85,7 +85,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         agent = ScriptedModel((), name=config.agent) if config.episodes else model("agent", config.agent)
         claim(run_dir, config.to_yaml(), decisive(config))  # not before the agent is there
         best = ceiling_of(scenarios, config.budget)
-        episodes = asyncio.run(
+        episodes = run(
             evaluate_scenarios(
                 scenarios,
                 agent,
@@ -136,13 +136,15 @@ async def evaluate_scenarios(
     under discovery, where the user allows it. With `dialogues`, played episodes are graded anew and none is played.
     `account` is that of the remote models among the three: its cost is shown.
 
-    It is safe to interrupt at any point. Raises DataError for scenarios that share an id or lack a dialogue,
-    ConfigError for an unknown condition, RunError for a folder that cannot be written or a spending cap reached.
+    It is safe to interrupt at any point. Raises DataError for scenarios or problems that share an id, and for
+    dialogues that are not there, ConfigError for an unknown condition, RunError for a folder that cannot be written
+    or a spending cap reached.
     """
     parsed = list({condition.name: condition for condition in map(parse_condition, conditions)}.values())
     twice = [name for name, count in Counter(scenario.id for scenario in scenarios).items() if count > 1]
     if twice:
         raise DataError(f"scenarios: {len(twice)} ids occur more than once, such as {twice[0]!r}")
+    problems = by_problem(scenarios)
     path = Path(run_dir) / EPISODES if run_dir is not None else None
     done = {key: episode for key, episode in load_episodes(path).items() if episode.error is None} if path else {}
     wanted = [(scenario.id, condition.name, seed) for condition in parsed for seed in seeds for scenario in scenarios]
@@ -161,9 +163,9 @@ async def evaluate_scenarios(
             (condition, seed, group)
             for condition in parsed
             for seed in seeds
-            for group in (by_problem(scenarios) if condition.shared else [[scenario] for scenario in scenarios])
+            for group in (problems if condition.shared else [[scenario] for scenario in scenarios])
         ]
-        await _all(evaluation.run(condition, seed, group) for condition, seed, group in groups)
+        await side_by_side(evaluation.run(condition, seed, group) for condition, seed, group in groups)
     if evaluation.capped:
         there = sum(key in evaluation.episodes for key in wanted)
         raise RunError(
@@ -177,9 +179,8 @@ async def evaluate_scenarios(
 
 
 def spent(run_dir: str | Path) -> float:
-    """Dollars that the episodes of a run folder have cost so far, all roles together."""
-    path = Path(run_dir) / EPISODES
-    found = load_episodes(path).values() if path.exists() else ()
+    """Dollars that the episodes of a run folder have cost so far, all roles together, failed attempts included."""
+    found = read_episodes(Path(run_dir) / EPISODES)
     return sum(usage.usd for e in found for usage in (e.usage, e.user_usage, e.judge_usage))
 
 
@@ -198,9 +199,13 @@ def dialogues_of(config: EvaluateConfig) -> dict[Key, Episode]:
 
 def load_episodes(path: str | Path) -> dict[Key, Episode]:
     """The episodes of an `episodes.jsonl` by key, the last line of each; none where there is no file. DataError."""
-    lines = enumerate(read_complete_lines(path), 1)
-    parsed = (parse_line(line, Episode, f"{path}:{number}") for number, line in lines)
-    return {episode.key: episode for episode in parsed}
+    return {episode.key: episode for episode in read_episodes(path)}
+
+
+def read_episodes(path: str | Path) -> Iterator[Episode]:
+    """Every line of an `episodes.jsonl`, those that a later one replaces included. Raises DataError."""
+    for number, line in enumerate(read_complete_lines(path), 1):
+        yield parse_line(line, Episode, f"{path}:{number}")
 
 
 def write_summary(run_dir: str | Path, summary: dict[str, Any]) -> None:
@@ -243,11 +248,13 @@ class _Evaluation:
         """Play once what is missing, unless it is there to be graded anew; grade it for each persona."""
         if self.dialogues is not None:
             again = {scenario.id: self.dialogues[scenario.id, condition.name, seed] for scenario in missing}
-            await _all(self.grade(again[scenario.id].model_copy(update=UNGRADED), scenario) for scenario in missing)
+            await side_by_side(
+                self.grade(again[scenario.id].model_copy(update=UNGRADED), scenario) for scenario in missing
+            )
             return
         kept = [self.episodes.get((scenario.id, condition.name, seed)) for scenario in group]
         played = next((episode for episode in kept if episode), None) or await self.play(missing[0], condition, seed)
-        await _all(self.grade(played, scenario) for scenario in missing)
+        await side_by_side(self.grade(played, scenario) for scenario in missing)
 
     async def play(self, scenario: Scenario, condition: Condition, seed: int) -> Episode:
         episode = await play(
@@ -274,17 +281,6 @@ class _Evaluation:
             usd = sum(usage.usd for usage in self.account.usage.values()) if self.account else 0.0
             self.bar.set_postfix_str(f"{self.errors} errors" + (f", ${usd:.2f}" if usd else ""), refresh=False)
         self.bar.update()
-
-
-async def _all(steps: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run all of them at once; the first exception cancels the others and comes out as it is."""
-    tasks = [asyncio.ensure_future(step) for step in steps]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def run_folder(config: EvaluateConfig) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefdisco.dialogue import describe
 from prefdisco.judges import Judge
+from prefdisco.llm.base import ModelError
 from prefdisco.llm.limits import SpendingCapReached
 from prefdisco.metrics import preference_alignment
 from prefdisco.schema import Episode, Scenario, Usage
@@ -19,7 +20,8 @@ async def graded(episode: Episode, scenario: Scenario, judge: Judge) -> Episode:
     except SpendingCapReached:
         raise
     except Exception as error:  # a judge that fails, however it does, is an error of this episode alone
-        return episode.model_copy(update={"error": f"judge: {describe(error)}"})
+        paid = error.usage if isinstance(error, ModelError) else Usage()
+        return episode.model_copy(update={"error": f"judge: {describe(error)}", "judge_usage": paid})
     verdict = {"correct": correct, "grades": tuple(grades), "alignment": alignment, "judge_usage": usage}
     return episode.model_copy(update=verdict)
 

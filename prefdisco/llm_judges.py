@@ -21,7 +21,7 @@ from prefdisco.conditions import problem_text, prompt
 from prefdisco.config import ConfigError
 from prefdisco.hashing import stable_seed
 from prefdisco.judges import Verdict
-from prefdisco.llm.base import Model, Sampling
+from prefdisco.llm.base import Model, ModelError, Sampling
 from prefdisco.llm.data import INVISIBLE, as_data, cut, spoken
 from prefdisco.llm.structured import ask
 from prefdisco.schema import Criterion, DataError, Grade, Message, Scenario, Usage
@@ -114,7 +114,10 @@ class LLMJudge:
                 right = group.create_task(self._is_correct(scenario, response))
                 graded = [group.create_task(self._grades(scenario, sheet, response)) for sheet in sheets]
         except ExceptionGroup as failed:  # the others are cancelled; one line is what people read
-            raise failed.exceptions[0] from None
+            error = failed.exceptions[0]
+            if isinstance(error, ModelError):
+                error.usage = sum((paid(task) for task in (right, *graded)), Usage())
+            raise error from None
         correct, usage = right.result()
         grades: dict[str, Grade] = {}
         for task in graded:
@@ -159,6 +162,16 @@ class LLMJudge:
         )
         answer = await ask(self.correctness, _talk("judge_correct", data), Correctness, sampling)
         return answer.value.correct, answer.usage
+
+
+def paid(task: asyncio.Task[tuple[Any, Usage]]) -> Usage:
+    """What a call cost that has ended, also one that brought nothing valid."""
+    if task.cancelled():
+        return Usage()
+    error = task.exception()
+    if error is None:
+        return task.result()[1]
+    return error.usage if isinstance(error, ModelError) else Usage()
 
 
 def _criteria(scenario: Scenario) -> list[Criterion]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from prefdisco.config import ConfigError
 from prefdisco.metrics import Ceiling
-from prefdisco.schema import Scenario, read_jsonl
+from prefdisco.schema import DataError, Scenario, read_jsonl
 from prefdisco.users import is_pocket
 
 
@@ -50,8 +50,17 @@ def ceiling_of(scenarios: Sequence[Scenario], budget: int) -> Ceiling | None:
 
 
 def by_problem(scenarios: Iterable[Scenario]) -> list[list[Scenario]]:
-    """Scenarios of the same problem together: they share an answer that knows no persona."""
+    """Scenarios of the same problem together: they share an answer that knows no persona.
+
+    Raises DataError where two different problems have one id, as those of two published files can.
+    """
     groups: dict[str, list[Scenario]] = {}
     for scenario in scenarios:
-        groups.setdefault(scenario.problem.id, []).append(scenario)
+        group = groups.setdefault(scenario.problem.id, [])
+        if group and group[0].problem != scenario.problem:
+            raise DataError(
+                f"scenarios {group[0].id!r} and {scenario.id!r}: different problems share the id "
+                f"{scenario.problem.id!r}; evaluate files of different tasks one by one"
+            )
+        group.append(scenario)
     return list(groups.values())

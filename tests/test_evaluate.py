@@ -155,6 +155,12 @@ def test_scenarios_that_share_an_id_are_refused() -> None:
         evaluate(Agent(speak), scenarios=[WORLD[0], WORLD[0]])
 
 
+def test_different_problems_that_share_an_id_are_refused() -> None:
+    other = WORLD[0].problem.model_copy(update={"question": "What else?"})
+    with pytest.raises(DataError, match=r"p0/ann.*p0/else.*'p0'.*one by one"):
+        evaluate(Agent(speak), scenarios=[WORLD[0], WORLD[0].model_copy(update={"id": "p0/else", "problem": other})])
+
+
 def test_run_folder_takes_more_scenarios_but_no_other_settings(tmp_path: Path) -> None:
     config = EvaluateConfig(agent="some/model", run=str(tmp_path))
 

@@ -115,6 +115,19 @@ def test_hostile_text_moves_no_score_and_arrives_as_it_was_written(mode: str, ca
         assert not re.search(r"<\|?[\w/]+\|?>|\[/?[A-Z_]+\]", fields.content)
 
 
+def test_what_a_judge_cost_that_never_answered_is_in_the_episode_that_failed() -> None:
+    def never_grades(conversation: Conversation, sampling: Sampling) -> str:
+        return by_marks(conversation, sampling) if "reference" in data(conversation) else "no JSON at all"
+
+    model = ScriptedModel(never_grades)
+    judged = asyncio.run(
+        graded(episode("p1", "baseline", 3).model_copy(update={"response": "x"}), rubric(), LLMJudge(model))
+    )
+    assert judged.error is not None and "after 3 attempts" in judged.error
+    assert judged.judge_usage.calls == len(model.calls) == 4  # three attempts to grade, and the correctness
+    assert judged.judge_usage.completion_tokens > 0
+
+
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_judge_that_writes_hostile_text_is_parsed_or_refused(case: str) -> None:
     """What the agent says may come out of the judge; it is an error of this episode, or a reason without effect."""

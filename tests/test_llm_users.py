@@ -196,7 +196,9 @@ def test_a_dialogue_runs_with_it_and_a_failure_is_an_error_of_the_episode() -> N
     played = run(ScriptedModel(careful))
     assert [(q.answer, q.revealed) for q in played.questions] == [("Formal.", "tone"), ("No preference.", None)]
     assert played.user_usage.calls == 2 and played.response == "42, formal"
-    assert run(says("nonsense")).error.startswith("ModelError: model scripted: no valid UserReply")
+    failed = run(says("nonsense"))
+    assert failed.error.startswith("ModelError: model scripted: no valid UserReply")
+    assert failed.user_usage.calls == 3  # what was paid for and not understood
 
 
 def test_a_stop_ends_the_questions_of_a_dialogue() -> None:

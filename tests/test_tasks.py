@@ -560,6 +560,9 @@ def test_without_math_verify_one_line_says_what_to_install(monkeypatch: pytest.M
         ("4", "Answer: 4x", False), ("6 - 5i", "Answer: 5.5", False), ("5", "Answer: $2 + 3$", True),
         ("42", "Answer: 42 apples", True), ("42", "Answer: 41", False), ("1,-2", "\\boxed{-2, 1}", True),
         ("2", "\\boxed{5^{5^{5^{5^{5}}}}}", False), ("2", "\\boxed{99999999999!}", False), ("2", "", False),
+        ("\\frac{3}{2}", "\\boxed{\\frac{3}{2}1}", False), ("3", "\\boxed{\\frac{3}{2}2}", False),
+        ("x+1", "\\boxed{\\sqrt{x^2}1+1}", False), ("x+1", "Answer: x+1}", False),
+        ("\\frac12", "\\boxed{\\frac{1}2}", True),
     ],
 )  # fmt: skip
 def test_mathematics_is_compared_by_meaning(gold: str, response: str, right: bool) -> None:

@@ -6,7 +6,6 @@ runs/data/<hash>/card.md          what is in it, and what each filter took
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from prefdisco.engine.selfdistill import Example, Outcome, SelfDistill, summary_
 from prefdisco.files import RunError, append_line, atomic_write, lock, read_complete_lines
 from prefdisco.hashing import digest
 from prefdisco.llm.local import LocalModel
+from prefdisco.llm.loops import run, side_by_side
 from prefdisco.schema import Scenario, parse_line, to_json
 from prefdisco.world import world_of
 
@@ -51,7 +51,7 @@ def generate(recipe: SFTRecipe, model: LocalModel, scenarios: Sequence[Scenario]
         done = {outcome.scenario_id: outcome for outcome in read(folder)}
         missing = [scenario for scenario in scenarios if scenario.id not in done]
         if missing:
-            asyncio.run(_make(recipe, model, scenarios, missing, path, done))
+            run(_make(recipe, model, scenarios, missing, path, done))
         outcomes = [done[scenario.id] for scenario in scenarios]
         counts = summary_of(outcomes)
         atomic_write(folder / CARD, card(recipe, counts, outcomes, model.tokenizer))
@@ -80,12 +80,7 @@ async def _make(
             done[scenario.id] = outcome
             bar.update()
 
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for scenario in missing:
-                    tasks.create_task(one(scenario))
-        except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None  # the first one; what it cancelled has nothing to add
+        await side_by_side(one(scenario) for scenario in missing)
 
 
 def read(folder: Path) -> list[Outcome]:

@@ -13,9 +13,18 @@ from prefdisco.schema import Message, Usage
 
 Finish = Literal["stop", "length"]
 
+NOTHING_PAID = Usage()
+
 
 class ModelError(RuntimeError):
-    """A model that cannot be loaded or a call that failed; the message is one line: what, where, what to do."""
+    """A model that cannot be loaded or a call that failed; the message is one line: what, where, what to do.
+
+    `usage` is what was paid for on the way: answers came, but none that was valid.
+    """
+
+    def __init__(self, message: str, usage: Usage = NOTHING_PAID) -> None:
+        super().__init__(message)
+        self.usage = usage
 
 
 @dataclass(frozen=True)

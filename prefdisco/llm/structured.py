@@ -43,7 +43,10 @@ async def ask(
     for attempt in range(repairs + 1):
         seed = stable_seed(sampling.seed, "repair", attempt) if attempt else sampling.seed
         conversation = Conversation(messages=list(talk), thinking=False, schema=record.model_json_schema())
-        completion = await model.complete(conversation, replace(sampling, seed=seed))
+        try:
+            completion = await model.complete(conversation, replace(sampling, seed=seed))
+        except ModelError as error:
+            raise type(error)(str(error), usage + error.usage) from None
         usage += completion.usage
         try:
             return Answer(parse(completion.text, record), usage)
@@ -53,7 +56,7 @@ async def ask(
                 Message(role="assistant", content=echo(completion.text)),
                 Message(role="user", content=f"That is not valid: {fault}. Answer again with valid JSON only."),
             ]
-    raise ModelError(f"model {model.name}: no valid {record.__name__} after {repairs + 1} attempts: {fault}")
+    raise ModelError(f"model {model.name}: no valid {record.__name__} after {repairs + 1} attempts: {fault}", usage)
 
 
 def echo(text: str) -> str:

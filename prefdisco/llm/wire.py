@@ -15,6 +15,7 @@ from prefdisco.protocol import join_thinking
 
 MOST_BYTES = 4 * 2**20  # of a response; no turn is that long, and a server that sends more is broken
 CHARACTERS_A_TOKEN = 3.5  # of a request, to book tokens before the endpoint has counted them
+COMPACT = json.JSONEncoder(separators=(",", ":"))
 SEEDS = 2**31  # some providers hold seeds in 32 signed bits
 
 
@@ -53,7 +54,7 @@ def request_body(model: str, conversation: Conversation, sampling: Sampling, thi
 
 def encode(body: dict[str, Any]) -> bytes:
     """A request body in JSON, without white space."""
-    return json.dumps(body, separators=(",", ":")).encode()
+    return COMPACT.encode(body).encode()
 
 
 def decode(raw: bytes) -> Any:

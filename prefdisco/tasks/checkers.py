@@ -26,6 +26,8 @@ _NOT = re.compile(r"\b(?:not|never)\s{1,3}[$*]{0,3}\d|n['’]t\s{1,3}[$*]{0,3}\d
 _PLAIN_NUMBER = re.compile(r"-?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)|-?\\[dt]?frac\{-?\d+\}\{\d+\}")
 # What makes more of a text than a number and a unit: variables, powers, commands.
 _ALGEBRA = re.compile(r"\b[b-zB-HJ-Z]\b|\d[A-Za-z]\b|\\(?![dt]?frac|text|mathrm|[$%,!])|[_^√π]|\b(?:pi|sqrt)\b")
+# A digit right behind a closed fraction, root or exponent.
+_DIGIT_BEHIND = re.compile(r"(?:\\[dt]?frac\{[^{}]*\}|\\sqrt(?:\[[^]]*\])?|\^)\s?\{[^{}]*\}\s?\d")
 # Plain text in which people write what LaTeX has commands for.
 _SPELLINGS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"(?<!\\)\bsqrt\s?\(([^()]{1,80})\)"), r"\\sqrt{\1}"),
@@ -114,13 +116,22 @@ def _math(gold: str, response: str) -> bool:
     candidate = (environments[0] if strongest(text) else environments[-1]) if environments else tidy(answer)
     if _compact(candidate) == _compact(gold):
         return True
+    spelled = candidate
+    for pattern, spelling in _SPELLINGS:
+        spelled = pattern.sub(spelling, spelled)
+    if _garbled(spelled):
+        return False
     if _PLAIN_NUMBER.fullmatch(_compact(gold)) and not _ALGEBRA.search(candidate):
         quantity = stated(candidate)
         if quantity and any(quantity.inside(each) for each in gold_quantities(gold)):
             return True
-    for pattern, spelling in _SPELLINGS:
-        candidate = pattern.sub(spelling, candidate)
-    return symbolic.equal(gold, candidate)
+    return symbolic.equal(gold, spelled)
+
+
+def _garbled(latex: str) -> bool:
+    r"""Whether math-verify would see more sense than there is: it takes \frac{3}{2}1 for a product, x+1} for x+1."""
+    bare = re.sub(r"\\[{}]", "", latex)
+    return bare.count("{") != bare.count("}") or _DIGIT_BEHIND.search(bare) is not None
 
 
 def _compact(latex: str) -> str:
