@@ -21,7 +21,6 @@ from prefdisco.llm.loops import PerLoop
 from prefdisco.llm.wire import Answer
 
 FILE = "responses.sqlite"
-GATHER_S = 0.02  # how long an answer waits for others to be written with it; little beside the time a model takes
 VERSION = 1  # of the table, kept as the file's user_version
 TABLE = (
     "CREATE TABLE responses (key BLOB PRIMARY KEY, text TEXT NOT NULL, finish TEXT NOT NULL, "
@@ -59,7 +58,7 @@ class Cache:
     async def put(self, key: bytes, answer: Answer) -> None:
         """Keep an answer; returns once it is safe from a kill of this process.
 
-        Answers that arrive within GATHER_S of each other share a transaction, off the event loop.
+        Answers that arrive while others are being written share the next transaction, off the event loop.
         """
         loop, writes = asyncio.get_running_loop(), self.writes.here()
         done = loop.create_future()
@@ -71,7 +70,6 @@ class Cache:
     async def drain(self, writes: _Writes) -> None:
         """Write until nothing is waiting, and tell those who wait."""
         while writes.waiting:
-            await asyncio.sleep(GATHER_S)
             batch, writes.waiting = writes.waiting, []
             rows, waiters = zip(*batch, strict=True)
             failed: Exception | None = None
