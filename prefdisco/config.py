@@ -40,6 +40,7 @@ __all__ = [
     "RemoteOptions",
     "SFTRecipe",
     "ScenarioConfig",
+    "TeachConfig",
     "TokenizerConfig",
     "Variant",
     "check_trainer",
@@ -82,12 +83,24 @@ class DataConfig(Section):
         default=0.02, ge=0, description="alignment points that a question must be expected to gain"
     )
     samples: int = Field(default=4, ge=1, description="traces written for a scenario")
+    most_samples: int = Field(
+        default=0, ge=0, description="traces written at most, `samples` at a time, while none is kept; 0: no more"
+    )
     temperature: float = Field(default=1.0, ge=0, description="sampling temperature of the traces")
     margin: float = Field(
         default=0.25, ge=0, description="alignment points by which a trace must beat the generic answer"
     )
     max_tokens: int = Field(default=256, ge=1, description="tokens of a trace, thinking included")
     mix: Mix = Mix()
+
+
+class TeachConfig(Section):
+    dialogue: bool = Field(default=True, description="false: the preferences stand in the prompt, nobody asks")
+    thinking: Literal["own", "generic", "none"] = Field(
+        default="own",
+        description="what comes before the answer: the trace's thinking, the generic answer's, or nothing",
+    )
+    answer: Literal["personalized", "generic"] = Field(default="personalized", description="the answer that is learned")
 
 
 class PlayConfig(Section):
@@ -113,6 +126,7 @@ class SFTRecipe(Recipe):
     model: str = Field(default="pocket-base", description="a folder, a Hub id, or pocket-base")
     scenarios: ScenarioConfig = ScenarioConfig()
     data: DataConfig = DataConfig()
+    teach: TeachConfig = TeachConfig()
     eval: EvalConfig = EvalConfig()
     optimizer: Literal["adamw", "muon"] = Field(
         default="adamw", description="adamw: the trainer's own; muon: for the matrices, AdamW for the rest"

@@ -94,7 +94,7 @@ def load(model_class: type[C], words: Sequence[str], folder: str | Path = RECIPE
         named = [word.removeprefix("recipe=") for word in words if word.startswith("recipe=")]
         words = [word for word in words if not word.startswith("recipe=")]
         path = find_recipe(model_class, named[-1] if named else "", folder)
-        base = {"name": path.stem, **_read(path)}
+        base = {"name": path.stem, **_inherited(path)}
         if base.get("kind", _kind(model_class)) != _kind(model_class):
             raise ConfigError(
                 f"{path}: is a recipe of kind {base['kind']!r}: run train/{base['kind']}.py recipe={path.stem}"
@@ -129,7 +129,7 @@ def recipes(model_class: type[Config], folder: str | Path = RECIPES) -> dict[str
     found: dict[str, str] = {}
     for path in sorted(_folder(folder).glob("*.yaml")):
         try:
-            content = _read(path)
+            content = _inherited(path)
         except ConfigError as error:  # --help must work when one recipe is broken, and show which
             found[path.stem] = f"({error})"
             continue
@@ -212,6 +212,20 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected lines of the form `key: value`")
     return typing.cast(dict[str, Any], content)
+
+
+def _inherited(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A recipe's content over that of the recipe beside it which its `extends` names, and so on."""
+    content = _read(path)
+    if "extends" not in content:
+        return content
+    parent = path.with_name(f"{content.pop('extends')}.yaml")
+    if parent in (*seen, path):
+        raise ConfigError(f"{path}: extends: {parent.stem} extends it in turn")
+    if not parent.is_file():
+        raise ConfigError(f"{path}: extends: there is no {parent}")
+    merged = OmegaConf.to_container(OmegaConf.merge(_inherited(parent, (*seen, path)), content))
+    return typing.cast(dict[str, Any], merged)
 
 
 def _merge(base: dict[str, Any], words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:

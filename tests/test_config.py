@@ -99,6 +99,28 @@ def test_a_wrong_value_in_the_file_names_the_file(folder: Path) -> None:
     assert complaint(folder, "recipe=wrong", "seed=1") == f"{folder}/wrong.yaml: data.budget=many: expected int"
 
 
+def test_a_recipe_extends_another_and_changes_only_what_it_says(folder: Path) -> None:
+    (folder / "none.yaml").write_text("extends: selfdistill\ndescription: less\ndata: {budget: 4}\n")
+    (folder / "less.yaml").write_text("extends: none\nteach: {thinking: none}\n")
+    parent, child = load(SFTRecipe, ["recipe=selfdistill"], folder), load(SFTRecipe, ["recipe=less"], folder)
+    assert (child.name, child.run, child.description) == ("less", "runs/less", "less")
+    assert child.data == parent.data.model_copy(update={"budget": 4}) and child.trainer == parent.trainer
+    assert child.teach.thinking == "none" and parent.teach.thinking == "own"
+    assert recipes(SFTRecipe, folder) == {
+        "less": "less", "none": "less", "selfdistill": "the model teaches itself"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("extends: nobody", "there is no"), ("extends: loop", "extends it in turn")]
+)
+def test_a_recipe_that_cannot_extend_is_one_line(folder: Path, text: str, message: str) -> None:
+    (folder / "loop.yaml").write_text(text + "\n")
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(SFTRecipe, ["recipe=loop"], folder)
+    assert str(caught.value).startswith(str(folder / "loop.yaml")) and "\n" not in str(caught.value)
+
+
 def test_a_wrong_recipe_lists_them_and_names_the_nearest(folder: Path) -> None:
     assert complaint(folder, "recipe=selfdistil") == (
         "command line: no recipe 'selfdistil'; recipes are selfdistill; did you mean selfdistill?"

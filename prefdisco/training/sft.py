@@ -22,10 +22,13 @@ from trl import SFTConfig, SFTTrainer
 
 from prefdisco.conditions import parse_condition
 from prefdisco.config import ConfigError, EvaluateConfig, SFTRecipe, check_trainer
-from prefdisco.engine.dataset import CARD, COUNTS, IGNORED, data_folder, generate, read, rows
+from prefdisco.engine.card import lesson_card
+from prefdisco.engine.dataset import CARD, COUNTS, data_folder, generate, read
+from prefdisco.engine.teaching import IGNORED, lessons, rows
 from prefdisco.evaluate import evaluate
 from prefdisco.files import atomic_write, claim, lock, writing
 from prefdisco.hashing import digest
+from prefdisco.llm.chat import Chat
 from prefdisco.llm.local import LocalModel, load
 from prefdisco.report.markdown import write_report
 from prefdisco.report.tables import table
@@ -35,7 +38,7 @@ from prefdisco.training.card import model_card
 from prefdisco.training.optimizer import MuonAdamW
 from prefdisco.training.saves import last_save
 
-CHECKPOINT, TRAINED = "checkpoint", "trained.json"
+CHECKPOINT, TRAINED, LESSONS = "checkpoint", "trained.json", "data.md"
 WAIT = timedelta(hours=24)  # ranks that wait for the data and the evaluations of the main one
 
 
@@ -132,7 +135,10 @@ def train(recipe: SFTRecipe, data: Path | None) -> None:
     set_seed(recipe.seed)
     model, tokenizer = load(recipe.model, device="cpu")
     model.train()
-    examples = rows(read(data))
+    talks = lessons(read(data), recipe.teach, Chat(tokenizer, recipe.model))
+    if not talks:
+        raise ConfigError(f"{data}: no example is left for teach.answer={recipe.teach.answer}; see {CARD} there")
+    examples = rows(talks)
     longest, limit = max(len(example["input_ids"]) for example in examples), model.config.max_position_embeddings
     if longest > limit:
         raise ConfigError(
@@ -155,6 +161,7 @@ def train(recipe: SFTRecipe, data: Path | None) -> None:
     if recipe.peft:
         trained = trained.merge_and_unload()
     if trainer.is_world_process_zero():
+        atomic_write(folder / LESSONS, lesson_card(recipe, data, talks, tokenizer))
         with writing(folder / CHECKPOINT):
             trained.save_pretrained(folder / CHECKPOINT)
             tokenizer.save_pretrained(folder / CHECKPOINT)
