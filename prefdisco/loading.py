@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -19,8 +19,6 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from yaml import YAMLError
 
 from prefdisco.complaints import COMMAND_LINE, expected, explain, fits, keys_of, nearest, origin, short
-
-RECIPES = "recipes"
 
 
 class ConfigError(ValueError):
@@ -48,15 +46,16 @@ class Config(Section):
         return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
 
 
-class Recipe(Config):
-    """Base of the configurations that live in `recipes/`, one experiment a file."""
+class Named(Config):
+    """Base of the configurations that live in files, chosen with the word `NOUN=NAME`."""
 
-    kind: str = Field(description="what the recipe is for")
+    noun: ClassVar[str]
+    folder: ClassVar[str]
+
+    kind: str = Field(description="what the file is for")
     name: str = Field(min_length=1, description="defaults to the name of the file")
     description: str = Field(default="", description="one line, shown by --help")
     run: str = Field(default="", description="run folder; defaults to runs/<name>")
-    seed: int = Field(default=0, description="seed of data, initialization and order")
-    trainer: dict[str, Any] = Field(default={}, description="arguments of the trainer, under its own field names")
 
     @model_validator(mode="before")
     @classmethod
@@ -64,6 +63,17 @@ class Recipe(Config):
         if isinstance(values, dict) and not values.get("run") and values.get("name"):
             return {**values, "run": f"runs/{values['name']}"}
         return values
+
+
+class Recipe(Named):
+    """Base of the configurations in `recipes/`, one experiment a file."""
+
+    noun: ClassVar[str] = "recipe"
+    folder: ClassVar[str] = "recipes"
+
+    kind: str = Field(description="what the recipe is for")
+    seed: int = Field(default=0, description="seed of data, initialization and order")
+    trainer: dict[str, Any] = Field(default={}, description="arguments of the trainer, under its own field names")
 
 
 C = TypeVar("C", bound=Config)
@@ -80,19 +90,20 @@ def parse_words(argv: Sequence[str]) -> tuple[list[str], bool, bool]:
     return words, "--dry-run" in options, bool(options & {"--help", "-h"})
 
 
-def load(model_class: type[C], words: Sequence[str], folder: str | Path = RECIPES) -> C:
-    """The recipe that the word `recipe=NAME` (or a path) chooses, merged with the other words and validated.
+def load(model_class: type[C], words: Sequence[str], folder: str | Path | None = None) -> C:
+    """The file that the word `recipe=NAME` (or a path) chooses, merged with the other words and validated.
 
-    Classes that are no Recipe, as EvaluateConfig, are made of words alone. Raises ConfigError.
+    Classes without files, as EvaluateConfig, are made of words alone. Raises ConfigError.
     """
     for word in words:
         if not word.partition("=")[0] or "=" not in word:
             raise ConfigError(f"{COMMAND_LINE}: expected key=value, got {word!r}")
     path: Path | None = None
     base: dict[str, Any] = {}
-    if issubclass(model_class, Recipe):
-        named = [word.removeprefix("recipe=") for word in words if word.startswith("recipe=")]
-        words = [word for word in words if not word.startswith("recipe=")]
+    if issubclass(model_class, Named):
+        chooser = f"{model_class.noun}="
+        named = [word.removeprefix(chooser) for word in words if word.startswith(chooser)]
+        words = [word for word in words if not word.startswith(chooser)]
         path = find_recipe(model_class, named[-1] if named else "", folder)
         base = {"name": path.stem, **_inherited(path)}
         if base.get("kind", _kind(model_class)) != _kind(model_class):
@@ -108,26 +119,27 @@ def load(model_class: type[C], words: Sequence[str], folder: str | Path = RECIPE
     return config
 
 
-def find_recipe(model_class: type[Config], name: str, folder: str | Path = RECIPES) -> Path:
+def find_recipe(model_class: type[Named], name: str, folder: str | Path | None = None) -> Path:
     """The file of a recipe given by name or path; ConfigError lists the recipes and names the nearest."""
+    noun, folder = model_class.noun, folder or model_class.folder
     if name.endswith((".yaml", ".yml")) or len(Path(name).parts) > 1:
         if not Path(name).is_file():
-            raise ConfigError(f"{COMMAND_LINE}: recipe={name}: no such file")
+            raise ConfigError(f"{COMMAND_LINE}: {noun}={name}: no such file")
         return Path(name)
     if name and (path := _folder(folder) / f"{name}.yaml").is_file():
         return path
     names = list(recipes(model_class, folder))
-    known = f"recipes are {', '.join(names)}" if names else f"there are no recipes of this kind in {_folder(folder)}"
+    known = f"{noun}s are {', '.join(names)}" if names else f"there are no {noun}s of this kind in {_folder(folder)}"
     if not name:
-        raise ConfigError(f"{COMMAND_LINE}: choose a recipe with recipe=NAME; {known}")
+        raise ConfigError(f"{COMMAND_LINE}: choose a {noun} with {noun}=NAME; {known}")
     guess = "".join(f"; did you mean {match}?" for match in get_close_matches(name, names, n=1, cutoff=0))
-    raise ConfigError(f"{COMMAND_LINE}: no recipe {name!r}; {known}{guess}")
+    raise ConfigError(f"{COMMAND_LINE}: no {noun} {name!r}; {known}{guess}")
 
 
-def recipes(model_class: type[Config], folder: str | Path = RECIPES) -> dict[str, str]:
+def recipes(model_class: type[Named], folder: str | Path | None = None) -> dict[str, str]:
     """The recipes of a kind: name -> the first line of its description. A file without `kind:` is listed under each."""
     found: dict[str, str] = {}
-    for path in sorted(_folder(folder).glob("*.yaml")):
+    for path in sorted(_folder(folder or model_class.folder).glob("*.yaml")):
         try:
             content = _inherited(path)
         except ConfigError as error:  # --help must work when one recipe is broken, and show which
@@ -163,7 +175,7 @@ def check_trainer(
             raise ConfigError(f"{place}{name}.{key}={short(value)}: expected {expected(hints[key])}")
 
 
-def help_text(model_class: type[Config], usage: str, folder: str | Path = RECIPES) -> str:
+def help_text(model_class: type[Config], usage: str, folder: str | Path | None = None) -> str:
     """What --help prints: usage, the recipes, and every key with its meaning and default."""
     lines = [
         usage,
@@ -172,8 +184,8 @@ def help_text(model_class: type[Config], usage: str, folder: str | Path = RECIPE
         "  --help     print this and exit",
         "",
     ]
-    if issubclass(model_class, Recipe):
-        lines += ["recipes:", *_columns(recipes(model_class, folder)), ""]
+    if issubclass(model_class, Named):
+        lines += [f"{model_class.noun}s:", *_columns(recipes(model_class, folder)), ""]
     about = {}
     for key, field in sorted(keys_of(model_class).items(), key=lambda item: not item[1].is_required()):
         default = "required" if field.is_required() else short(field.default)

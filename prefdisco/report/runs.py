@@ -39,15 +39,22 @@ def compare(folders: Sequence[str | Path]) -> str:
         for stage, summary in _stages(Path(folder)).items():
             columns.setdefault(stage, []).append(summary)
     head = ["figure", *(f"{stage} {name}".strip() for stage in columns for name in (*_names(folders), "mean"))]
-    rows = [head, ["---", *["---:"] * (len(head) - 1)]]
+    rows = [head]
     for name, path, scale in FIGURES:
         row = [name]
         for summaries in columns.values():
-            values = [value * scale for summary in summaries if (value := _mean(summary, path)) is not None]
+            values = [value * scale for summary in summaries if (value := mean_of(summary, path)) is not None]
             row += [f"{value:.2f}" for value in values] if len(values) == len(summaries) else ["–"] * len(summaries)
-            row.append(_interval(values))
+            row.append(interval(values))
         rows.append(row)
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return "\n".join(markdown(rows))
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines of a Markdown table; the first is the head."""
+    head, *others = rows
+    ruled = [head, ["---", *["---:"] * (len(head) - 1)], *others]
+    return ["| " + " | ".join(row) + " |" for row in ruled]
 
 
 def _names(folders: Sequence[str | Path]) -> list[str]:
@@ -63,16 +70,15 @@ def _stages(folder: Path) -> dict[str, Mapping[str, Any]]:
     return {stage: summary[stage] for stage in ("before", "after")} if "before" in summary else {"": summary}
 
 
-def _mean(summary: Mapping[str, Any], path: Sequence[str]) -> float | None:
+def mean_of(summary: Mapping[str, Any], path: Sequence[str]) -> float | None:
+    """The number at `path`, or the mean of the estimate there; None where there is none."""
+    found: Any = summary
     for name in path:
-        found = summary.get(name)
-        if not isinstance(found, Mapping):
-            return None
-        summary = found
-    return summary.get("mean")
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found.get("mean") if isinstance(found, Mapping) else found
 
 
-def _interval(values: Sequence[float]) -> str:
+def interval(values: Sequence[float]) -> str:
     """Mean and half of the t interval; the mean alone for one run."""
     if not values:
         return "–"
