@@ -82,6 +82,9 @@ class DataConfig(Section):
     question_cost: float = Field(
         default=0.02, ge=0, description="alignment points that a question must be expected to gain"
     )
+    interviews: int = Field(
+        default=0, ge=0, description="further scenarios of which the interview alone is learned; they need no model"
+    )
     samples: int = Field(default=4, ge=1, description="traces written for a scenario")
     most_samples: int = Field(
         default=0, ge=0, description="traces written at most, `samples` at a time, while none is kept; 0: no more"

@@ -412,3 +412,18 @@ def test_a_scenario_without_a_right_generic_answer_teaches_none(local: LocalMode
         "no_think",
     ]
     assert lessons([bare], TeachConfig(), local.chat)[0].kind == "discovery"
+
+
+def test_further_scenarios_give_their_interview_alone(local: LocalModel) -> None:
+    author = Author(local)
+    found = asyncio.run(engine(author).interview(SCENARIOS[0]))
+    assert author.seen == [] and found.verdicts == {} and found.questions == BUDGET
+    (whole,) = found.talks
+    text = str(local.tokenizer.decode(whole.ids))
+    assert (
+        text.count("ask_question'\n") == BUDGET and "final_answer'\n" not in text and whole.ids[-1] in local.chat.ends
+    )
+    assert lessons([found], TeachConfig(), local.chat) == [whole]
+    assert lessons([found], TeachConfig(dialogue=False), local.chat) == []  # nobody asks there
+    counts = summary_of([found])
+    assert counts["scenarios"] == 0 and counts["interviews"] == 1

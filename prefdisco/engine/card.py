@@ -31,6 +31,7 @@ def card(recipe: SFTRecipe, counts: Mapping[str, Any]) -> str:
         "",
         f"- scenarios: {counts['scenarios']} from `{recipe.scenarios.source}`, training split; "
         f"{counts['survived']} survived",
+        f"- further interviews: {counts['interviews']}",
         f"- questions a dialogue: {counts['questions']:.2f}, of which revealing {counts['revealed']:.2f}",
         f"- accuracy of the generic answers: {counts['generic_accuracy']:.3f}",
         "",

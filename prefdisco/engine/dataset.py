@@ -46,6 +46,8 @@ def data_folder(recipe: SFTRecipe, fingerprint: str) -> Path:
 def generate(recipe: SFTRecipe, model: LocalModel, scenarios: Sequence[Scenario], folder: Path) -> list[Outcome]:
     """The outcome of every scenario, in the order of `scenarios`; those found in `folder` are not made again.
 
+    Behind the first `scenarios.train_limit`, only interviews are made.
+
     Writes the data card when all are there. Raises RunError for a folder that cannot be written or is in use.
     """
     with lock(folder):
@@ -71,11 +73,12 @@ async def _make(
     path: Path,
     done: dict[str, Outcome],
 ) -> None:
+    whole = {scenario.id for scenario in scenarios[: recipe.scenarios.train_limit]}
     engine = SelfDistill(model, world_of(scenarios), recipe.data, recipe.seed)
     with tqdm(total=len(scenarios), initial=len(done), desc="data", delay=3) as bar:
 
         async def one(scenario: Scenario) -> None:
-            outcome = await engine.run(scenario)
+            outcome = await (engine.run(scenario) if scenario.id in whole else engine.interview(scenario))
             append_line(path, outcome.model_dump_json())
             done[scenario.id] = outcome
             bar.update()

@@ -8,14 +8,15 @@ from typing import Any, Literal
 
 from prefdisco.schema import Message, Record, Tokens
 
-Kind = Literal["discovery", "stated", "generic", "plain", "oracle", "no_think"]
+Kind = Literal["discovery", "interview", "stated", "generic", "plain", "oracle", "no_think"]
 
 
 class Talk(Record):
-    """A conversation that ends with the agent's answer, as messages and as tokens, mask 1 on the agent's own.
+    """A conversation as messages and as tokens, mask 1 on the agent's own.
 
-    `discovery` is the dialogue with the kept trace as its last turn, `stated` the same trace under the prompt that it
-    was written with, `generic` the answer that knew nothing. `plain`, `oracle` and `no_think` are the mix.
+    `discovery` is the dialogue with the kept trace as its last turn, `interview` a dialogue that ends before it,
+    `stated` the same trace under the prompt that it was written with, `generic` the answer that knew nothing. `plain`,
+    `oracle` and `no_think` are the mix.
     """
 
     kind: Kind
@@ -32,7 +33,10 @@ class Talk(Record):
 
 
 class Outcome(Record):
-    """What became of one scenario: its talks, none where no trace was kept, and the verdicts on all its traces."""
+    """What became of one scenario: its talks, none where no trace was kept, and the verdicts on all its traces.
+
+    Where only its interview was wanted, there are no verdicts.
+    """
 
     scenario_id: str
     family: str | None
@@ -49,8 +53,9 @@ class Outcome(Record):
         return next((talk for talk in self.talks if talk.kind == kind), None)
 
 
-def summary_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def summary_of(everything: Sequence[Outcome]) -> dict[str, Any]:
     """Counts for the data card: verdicts overall, by family, domain and difficulty; questions; accuracy."""
+    outcomes = [outcome for outcome in everything if outcome.verdicts]
     verdicts: Counter[str] = Counter()
     by: dict[str, dict[str, Counter[str]]] = {"family": {}, "domain": {}, "difficulty": {}}
     for outcome in outcomes:
@@ -61,6 +66,7 @@ def summary_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
             )
     return {
         "scenarios": len(outcomes),
+        "interviews": len(everything) - len(outcomes),
         "survived": sum(bool(o.talks) for o in outcomes),
         "traces": dict(verdicts),
         "questions": sum(o.questions for o in outcomes) / max(len(outcomes), 1),

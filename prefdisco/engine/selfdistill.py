@@ -51,18 +51,13 @@ class SelfDistill:
             if right := await self.right_generic(scenario):
                 talks.append(Talk.of("generic", right.messages, right.tokens))
             talks += await self.mixed(scenario, generic)
-        problem = scenario.problem
-        return Outcome(
-            scenario_id=scenario.id,
-            family=problem.family,
-            domain=problem.domain,
-            difficulty=problem.difficulty,
-            questions=len(dialogue.questions),
-            revealed=len(dialogue.revealed),
-            verdicts=counts,
-            generic_correct=bool(generic.correct),
-            talks=tuple(talks),
-        )
+        return outcome(scenario, dialogue, talks, counts, bool(generic.correct))
+
+    async def interview(self, scenario: Scenario) -> Outcome:
+        """The interview alone, up to the last question that was answered."""
+        dialogue = await self.dialogue(scenario)
+        talks = [Talk.of("interview", dialogue.messages, self.tokens(dialogue.messages))] if dialogue.questions else []
+        return outcome(scenario, dialogue, talks, {}, False)
 
     async def play(self, scenario: Scenario, condition: str, number: int = 0, thinking: bool = True) -> Episode:
         """One graded episode of the model under `condition`; `number` tells samples apart."""
@@ -163,6 +158,24 @@ class SelfDistill:
                 self.model.forced(conversation, join_thinking(message.thinking, message.content))
             conversation.messages.append(message)
         return Tokens(ids=conversation.ids, mask=conversation.mask, logprobs=conversation.logprobs)
+
+
+def outcome(
+    scenario: Scenario, dialogue: Interview, talks: Sequence[Talk], verdicts: dict[str, int], generic_correct: bool
+) -> Outcome:
+    """The record of a scenario."""
+    problem = scenario.problem
+    return Outcome(
+        scenario_id=scenario.id,
+        family=problem.family,
+        domain=problem.domain,
+        difficulty=problem.difficulty,
+        questions=len(dialogue.questions),
+        revealed=len(dialogue.revealed),
+        verdicts=verdicts,
+        generic_correct=generic_correct,
+        talks=tuple(talks),
+    )
 
 
 def weights(scenario: Scenario) -> dict[str, float]:

@@ -22,7 +22,7 @@ from prefdisco.protocol import format_final, join_thinking, parse_turn
 from prefdisco.schema import Message
 
 IGNORED = -100  # label of a token that the loss leaves out
-MIXED = ("plain", "oracle", "no_think")
+BESIDE = ("plain", "oracle", "no_think")  # taught as they are, whatever the recipe
 
 
 def lessons(outcomes: Iterable[Outcome], teach: TeachConfig, chat: Chat) -> list[Talk]:
@@ -47,7 +47,7 @@ def _lessons(outcome: Outcome, teach: TeachConfig, chat: Chat) -> Iterable[Talk]
     if main is not None and turn is not None:
         yield retold(main, [*main.messages[:-1], turn], teach, chat)
     for talk in outcome.talks:
-        if talk.kind in MIXED:
+        if talk.kind in BESIDE or (talk.kind == "interview" and teach.dialogue):
             yield retold(talk, talk.messages, teach, chat)
 
 

@@ -89,9 +89,9 @@ def describe(recipe: SFTRecipe) -> str:
 
 
 def training_scenarios(recipe: SFTRecipe) -> list[Scenario]:
-    """The scenarios that the data is made from."""
+    """The scenarios that the data is made from, those for interviews last."""
     wanted = recipe.scenarios
-    return load_scenarios(f"{wanted.source}:train", wanted.train_limit, wanted.seed)
+    return load_scenarios(f"{wanted.source}:train", wanted.train_limit + recipe.data.interviews, wanted.seed)
 
 
 def evaluation(recipe: SFTRecipe, agent: str, folder: Path) -> EvaluateConfig:
