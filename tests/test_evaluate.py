@@ -13,7 +13,7 @@ from prefdisco.files import RunError, claim
 from prefdisco.judges import Verdict
 from prefdisco.llm.base import Conversation, ModelError, Sampling
 from prefdisco.protocol import format_final, format_question
-from prefdisco.scenarios import load_scenarios
+from prefdisco.scenarios import by_problem, load_scenarios
 from prefdisco.schema import DataError, Episode, Scenario, read_jsonl
 from tests.hand_made import Agent, TruthfulUser, WordJudge, scenario
 
@@ -159,6 +159,12 @@ def test_different_problems_that_share_an_id_are_refused() -> None:
     other = WORLD[0].problem.model_copy(update={"question": "What else?"})
     with pytest.raises(DataError, match=r"p0/ann.*p0/else.*'p0'.*one by one"):
         evaluate(Agent(speak), scenarios=[WORLD[0], WORLD[0].model_copy(update={"id": "p0/else", "problem": other})])
+
+
+def test_one_question_drawn_at_two_difficulties_is_one_problem() -> None:
+    heldout = load_scenarios("pocket:heldout", limit=500)
+    assert len({(s.problem.id, s.problem.difficulty) for s in heldout}) > len({s.problem.id for s in heldout})
+    assert len(by_problem(heldout)) == len({s.problem.question for s in heldout})
 
 
 def test_run_folder_takes_more_scenarios_but_no_other_settings(tmp_path: Path) -> None:
