@@ -134,6 +134,9 @@ class SFTRecipe(Recipe):
     optimizer: Literal["adamw", "muon"] = Field(
         default="adamw", description="adamw: the trainer's own; muon: for the matrices, AdamW for the rest"
     )
+    anchor: float = Field(
+        default=0.0, ge=0, description="pull of the weights back to where they started, per unit of learning rate"
+    )
     peft: dict[str, Any] | None = Field(default=None, description="fields of peft.LoraConfig; none trains all weights")
 
 

@@ -34,6 +34,7 @@ from prefdisco.report.markdown import write_report
 from prefdisco.report.tables import table
 from prefdisco.scenarios import load_scenarios
 from prefdisco.schema import Scenario
+from prefdisco.training.anchor import Anchor
 from prefdisco.training.card import model_card
 from prefdisco.training.optimizer import MuonAdamW
 from prefdisco.training.saves import last_save
@@ -154,6 +155,7 @@ def train(recipe: SFTRecipe, data: Path | None) -> None:
         data_collator=None if arguments.packing else padded(tokenizer),
         peft_config=LoraConfig(**recipe.peft) if recipe.peft else None,
         optimizers=(MuonAdamW.from_arguments(model, arguments) if muon else None, None),
+        callbacks=[Anchor(model, recipe.anchor)] if recipe.anchor else None,
     )
     with writing(folder):
         trainer.train(resume_from_checkpoint=last_save(Path(str(arguments.output_dir))))
