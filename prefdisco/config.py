@@ -178,9 +178,6 @@ class EvaluateConfig(PlayConfig, Config):
         default="together", description="a model's grades: all criteria in one call, or one call each"
     )
     thinking: bool = Field(default=True, description="whether the agent thinks before each turn")
-    answers: Literal["own", "shuffled"] = Field(
-        default="own", description="whose profile the user answers from; shuffled: another's"
-    )
     episodes: str | None = Field(
         default=None, description="a run folder of the same agent whose dialogues are graded anew, not played"
     )

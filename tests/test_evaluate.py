@@ -176,11 +176,12 @@ def test_run_folder_takes_more_scenarios_but_no_other_settings(tmp_path: Path) -
 
     take()
     take(limit=500, seeds=[0, 1])
+    take(conditions=["baseline", "swapped"])
     with pytest.raises(RunError, match=r"temperature=.*run=FOLDER"):
         take(temperature=0.1)
-    # Whose answers a shuffled user gives depends on who else there is.
-    shuffled = config.model_copy(update={"answers": "shuffled", "run": None})
-    assert run_folder(shuffled) != run_folder(shuffled.model_copy(update={"limit": 500}))
+    unnamed = config.model_copy(update={"run": None})
+    assert run_folder(unnamed) == run_folder(unnamed.model_copy(update={"limit": 500}))
+    assert run_folder(unnamed) != run_folder(unnamed.model_copy(update={"temperature": 0.1}))
 
 
 @pytest.mark.parametrize(

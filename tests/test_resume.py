@@ -81,7 +81,10 @@ def test_killed_in_evaluation_in_data_generation_and_in_training(tmp_path: Path,
 
 def test_a_finished_run_is_not_run_again(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
     run = tmp_path / "run"
-    assert finish(run) == uninterrupted  # the same command, the same numbers
+    summary = finish(run)
+    assert summary == uninterrupted  # the same command, the same numbers
+    assert all(estimate["ci"] is not None for estimate in summary["regression"].values())
+    assert "oracle alignment, after - before" in (run / "report.md").read_text()
     stamp = (run / "checkpoint" / "model.safetensors").stat().st_mtime_ns
     started = time.monotonic()
     assert finish(run) == uninterrupted

@@ -11,6 +11,7 @@ import numpy as np
 
 from prefdisco.files import RunError
 
+DISCOVERY_NAMING = ("conditions", "discovery", "thinking", "names_preferences")
 # name, path within a summary, scale
 FIGURES: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("baseline accuracy %", ("conditions", "baseline", "accuracy"), 100.0),
@@ -26,6 +27,15 @@ FIGURES: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("questions", ("conditions", "discovery", "questions"), 1.0),
     ("precision %", ("discovery", "precision"), 100.0),
     ("recall %", ("discovery", "recall"), 100.0),
+    ("gain that is this person's answers %", ("discovery", "swap_drop"), 1.0),
+    ("well formed turns %", ("thinking", "parse_rate"), 100.0),
+    ("repeated 4-grams %", ("thinking", "repetition"), 100.0),
+    ("discovery names what was told %", (*DISCOVERY_NAMING, "recall"), 100.0),
+    ("told of what discovery names %", (*DISCOVERY_NAMING, "precision"), 100.0),
+    ("words of thinking a turn", ("thinking", "words"), 1.0),
+    ("plain accuracy, after - before, points", ("regression", "plain_accuracy"), 100.0),
+    ("oracle accuracy, after - before, points", ("regression", "oracle_accuracy"), 100.0),
+    ("oracle alignment, after - before", ("regression", "oracle_alignment"), 1.0),
 )
 
 
@@ -67,7 +77,10 @@ def _stages(folder: Path) -> dict[str, Mapping[str, Any]]:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: no readable summary ({error}); finish the run first") from None
-    return {stage: summary[stage] for stage in ("before", "after")} if "before" in summary else {"": summary}
+    if "before" not in summary:
+        return {"": summary}
+    # What training changed stands with the figures after it.
+    return {"before": summary["before"], "after": {**summary["after"], "regression": summary.get("regression")}}
 
 
 def mean_of(summary: Mapping[str, Any], path: Sequence[str]) -> float | None:

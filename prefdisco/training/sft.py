@@ -25,9 +25,10 @@ from prefdisco.config import ConfigError, EvaluateConfig, SFTRecipe, check_train
 from prefdisco.engine.card import lesson_card
 from prefdisco.engine.dataset import CARD, COUNTS, data_folder, generate, read
 from prefdisco.engine.teaching import IGNORED, lessons, rows
-from prefdisco.evaluate import evaluate
+from prefdisco.evaluate import EPISODES, evaluate, load_episodes
 from prefdisco.files import atomic_write, claim, lock, writing
 from prefdisco.hashing import digest
+from prefdisco.health import regression
 from prefdisco.llm.chat import Chat
 from prefdisco.llm.local import LocalModel, load
 from prefdisco.report.markdown import write_report
@@ -65,11 +66,14 @@ def run(recipe: SFTRecipe) -> dict[str, Any] | None:
         elif state.num_processes > 1:
             shared(state, None)
         after = evaluate(evaluation(recipe, str(folder / CHECKPOINT), folder / "after"))
-        summary = {"recipe": recipe.name, "seed": recipe.seed, "data": data.name, "before": before, "after": after}
+        played = {stage: load_episodes(folder / stage / EPISODES).values() for stage in ("before", "after")}
+        change = regression(played["before"], played["after"])
+        stages = {"before": before, "after": after}
+        summary = {"recipe": recipe.name, "seed": recipe.seed, "data": data.name, **stages, "regression": change}
         atomic_write(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
         atomic_write(folder / CHECKPOINT / "README.md", model_card(recipe, summary))
-        write_report(folder, f"Recipe {recipe.name}", {"before": before, "after": after})
-    print(f"{table(before, after)}\n\n{folder}")
+        write_report(folder, f"Recipe {recipe.name}", stages, change)
+    print(f"{table(before, after, change)}\n\n{folder}")
     return summary
 
 
