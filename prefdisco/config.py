@@ -131,6 +131,9 @@ class SFTRecipe(Recipe):
     data: DataConfig = DataConfig()
     teach: TeachConfig = TeachConfig()
     eval: EvalConfig = EvalConfig()
+    before: str = Field(
+        default="", description="folder of the evaluation before training, where runs share it; RUN/before by default"
+    )
     optimizer: Literal["adamw", "muon"] = Field(
         default="adamw", description="adamw: the trainer's own; muon: for the matrices, AdamW for the rest"
     )

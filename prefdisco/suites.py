@@ -108,7 +108,8 @@ def table(suite: Suite) -> tuple[list[list[str]], dict[str, Any]]:
     wanted = [(title, "", path, scale) for title, path, scale in FIGURES]
     for title, where in suite.figures.items():
         evaluation, _, keys = where.rpartition(":")
-        wanted.append((title, evaluation, tuple(keys.split(".")), 100.0 if "%" in title else 1.0))
+        path = tuple(keys.split("."))
+        wanted.append((title, evaluation, path, next((scale for _, known, scale in FIGURES if known == path), 1.0)))
     rows, data = [["figure", *names]], {}
     for title, evaluation, path, scale in wanted:
         found = {name: _values(suite, name, evaluation, path, scale) for name in names}

@@ -10,7 +10,7 @@ import pytest
 
 from prefdisco.config import ConfigError, load
 from prefdisco.files import RunError
-from prefdisco.suites import Suite, run_suite, steps
+from prefdisco.suites import Suite, run_suite, steps, table
 
 # Stands for `accelerate launch train/sft.py`: says what it was asked, and fails when told to.
 FAKE = """
@@ -87,6 +87,13 @@ def test_evaluations_are_played_with_every_result_and_with_models_that_are_there
     assert [str(folder) for folder, _ in found] == [
         "runs/both/good-0", "runs/both/good-0/heldout", "runs/both/base-0/heldout"
     ]  # fmt: skip
+    for folder, _ in found:
+        folder.mkdir(parents=True, exist_ok=True)
+        accuracy = {"baseline": {"accuracy": {"mean": 0.5 if "good" in str(folder) else 0.25}}}
+        (folder / "summary.json").write_text(json.dumps({"conditions": accuracy}))
+    figure = "figures.new=heldout:conditions.baseline.accuracy"
+    rows, _ = table(suite(make, evaluations, "models.base=pocket-base", "seeds=[0]", "only=[good,base]", figure))
+    assert rows[0] == ["figure", "good", "base"] and rows[-1] == ["new", "50.00", "25.00"]
     assert found[1][1][3:] == [
         "evaluate", "agent=runs/both/good-0/checkpoint", "scenarios=pocket:heldout", "limit=9",
         "run=runs/both/good-0/heldout",

@@ -56,18 +56,18 @@ def run(recipe: SFTRecipe) -> dict[str, Any] | None:
         train(recipe, shared(state, None))
         return None
     folder = Path(recipe.run)
+    first, last = Path(recipe.before or folder / "before"), folder / "after"
     with lock(folder):
         weights = fingerprint(load(recipe.model, device="cpu")[0])  # a folder is claimed for a model that is there
         claim(folder, recipe.to_yaml(), recipe.model_dump(mode="json", exclude={"run"}))
-        before = evaluate(evaluation(recipe, recipe.model, folder / "before"))
+        before = evaluate(evaluation(recipe, recipe.model, first))
         data = make_data(recipe, weights)
         if not (folder / TRAINED).exists():
             train(recipe, shared(state, data))
         elif state.num_processes > 1:
             shared(state, None)
-        after = evaluate(evaluation(recipe, str(folder / CHECKPOINT), folder / "after"))
-        played = {stage: load_episodes(folder / stage / EPISODES).values() for stage in ("before", "after")}
-        change = regression(played["before"], played["after"])
+        after = evaluate(evaluation(recipe, str(folder / CHECKPOINT), last))
+        change = regression(load_episodes(first / EPISODES).values(), load_episodes(last / EPISODES).values())
         stages = {"before": before, "after": after}
         summary = {"recipe": recipe.name, "seed": recipe.seed, "data": data.name, **stages, "regression": change}
         atomic_write(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
