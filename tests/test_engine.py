@@ -132,7 +132,7 @@ def test_best_is_the_first_of_the_highest_kept() -> None:
 # dialogues
 
 
-@pytest.mark.parametrize("policy", ["exact", "greedy", "random", "fixed"])
+@pytest.mark.parametrize("policy", ["exact", "expected_value", "random", "fixed"])
 def test_an_interview_reveals_exactly_what_the_profile_says(policy: str) -> None:
     for scenario in SCENARIOS:
         found = talk(scenario, policy)

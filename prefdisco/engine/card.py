@@ -21,13 +21,14 @@ def card(
 ) -> str:
     """The card as Markdown. The examples are chosen by a hash of their scenario, not by looking."""
     data = recipe.data
+    belief = "" if data.policy == "self" else f" on belief `{data.belief}`"
     examples = ", ".join(f"{count} {kind}" for kind, count in sorted(counts["examples"].items()))
     lines = [
         f"# Data card: {recipe.name}",
         "",
         f"Made by `{recipe.model}` itself with engine `{data.engine}`: {data.samples} traces a scenario at temperature "
-        f"{data.temperature}, questions by policy `{data.policy}` (budget {data.budget}, cost {data.question_cost} "
-        f"alignment points), margin {data.margin}, seed {recipe.seed}.",
+        f"{data.temperature}, questions by policy `{data.policy}`{belief} (budget {data.budget}, cost "
+        f"{data.question_cost} alignment points), margin {data.margin}, seed {recipe.seed}.",
         "",
         f"- scenarios: {counts['scenarios']} from `{recipe.scenarios.source}`, training split; "
         f"{counts['survived']} survived",

@@ -29,9 +29,9 @@ Summary = Mapping[str, Any]
 def table(before: Summary, after: Summary | None = None, width: int = WIDTH) -> str:
     """Plain text for a terminal. Cells are set tight (`84.2±1.9`) where they would pass `width` columns."""
     rows = _rows(before, after)
-    if max(map(len, _aligned(rows))) > width:
+    if max(map(len, aligned(rows))) > width:
         rows = [[cell.replace(" ± ", "±") for cell in row] for row in rows]
-    lines = _aligned(rows)
+    lines = aligned(rows)
     lines.insert(1, "─" * max(map(len, lines)))
     return "\n".join([*lines, "", *notes(before, after)]).rstrip()
 
@@ -54,7 +54,7 @@ def notes(before: Summary, after: Summary | None = None) -> list[str]:
         ("weight of the revealed preferences", ("discovery", "recall"), 100.0, "%"),
         ("next question depends on the last answer", ("discovery", "adaptivity"), 100.0, "%"),
     ):
-        cells = [_cell(_at(stage, path), scale, 1) for stage in stages]
+        cells = [cell(_at(stage, path), scale, 1) for stage in stages]
         if any(cell != ABSENT for cell in cells):
             lines.append(f"{label}: {_arrow(cells)}{unit}")
     if any(stage["errors"] for stage in stages):
@@ -89,7 +89,7 @@ def _rows(before: Summary, after: Summary | None) -> list[list[str]]:
     if any("ceiling" in stage for stage in stages):
         cells = []
         for column, (_, scale, decimals) in COLUMNS.items():
-            cells.append(_arrow([_cell(_at(stage, ("ceiling", column)), scale, decimals) for stage in stages]))
+            cells.append(_arrow([cell(_at(stage, ("ceiling", column)), scale, decimals) for stage in stages]))
         rows.append(["ceiling", *cells])
     return rows
 
@@ -98,7 +98,7 @@ def _figure(stage: Summary, condition: str, column: str) -> str:
     _, scale, decimals = COLUMNS[column]
     if column == "normalized_alignment" and condition in DEFINED and condition in stage["conditions"]:
         return f"{DEFINED[condition]:.0f}"
-    return _cell(_at(stage, ("conditions", condition, column)), scale, decimals)
+    return cell(_at(stage, ("conditions", condition, column)), scale, decimals)
 
 
 def _at(stage: Summary, path: Sequence[str]) -> Any:
@@ -109,7 +109,7 @@ def _at(stage: Summary, path: Sequence[str]) -> Any:
     return value
 
 
-def _cell(estimate: Any, scale: float, decimals: int) -> str:
+def cell(estimate: Any, scale: float, decimals: int) -> str:
     """`mean ± half-width` of an estimate, or a dash."""
     if not isinstance(estimate, Mapping) or estimate.get("mean") is None:
         return ABSENT
@@ -122,7 +122,7 @@ def _arrow(cells: Sequence[str]) -> str:
     return cells[0] if len(set(cells)) == 1 else " → ".join(cells)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as lines: the first column to the left, the others to the right, two spaces between."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
