@@ -223,6 +223,16 @@ def test_every_policy_runs_on_every_belief_and_keeps_budget_and_cost(name: str, 
     assert len(few) == 5 or max(last.gains().values()) <= 0.05
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("name", LEARNED)
+def test_one_scenario_is_enough_to_learn_from_and_asking_ends_with_the_candidates(name: str, policy: str) -> None:
+    factory = learn(name, TRAIN[:1])
+    asked = interview(get_policy(policy, factory, budget=50), TEST[0])
+    assert set(dict(asked)) <= set(factory(TEST[0]).candidates) and len(asked) == len(dict(asked))
+    everything = replay(factory(TEST[0]), [(attribute, None) for attribute in factory(TEST[0]).candidates])
+    assert everything.gains() == {} and everything.expected_alignment() == 3
+
+
 def test_uncertain_and_informative_questions_are_asked_first() -> None:
     half = [{"sure": "xy"[n % 2], **({"half": "xy"[n // 2 % 2]} if n % 3 else {})} for n in range(90)]
     training = [scenario(f"s{n}", f"s{n}", "cook", values) for n, values in enumerate(half)]

@@ -160,6 +160,8 @@ class LearnedBelief:
     @cached_property
     def _gains(self) -> dict[str, float]:
         law, open_ = self._law, np.flatnonzero(self._open)  # Q open questions
+        if not len(open_):
+            return {}
         asked, answers = np.arange(len(open_)), 1 + law.table.possible.shape[1]
         chances = self._reading.chances[open_]
         chances = np.concatenate([1 - chances.sum(1, keepdims=True), chances], 1)  # (Q, 1 + V)

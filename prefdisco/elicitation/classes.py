@@ -17,7 +17,7 @@ from prefdisco.elicitation.models import Reading
 from prefdisco.elicitation.table import ROOT, TIE, Floats, Table, backed_off
 
 NUMBERS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20)  # of types that are tried, while they help and each has FEWEST people
-FEWEST = 15
+FEWEST = 8
 TRIED, FINAL = 4, 8  # starts of EM for each number, and of the last fit
 SWEEPS = 100
 TOGETHER = 10  # first sweeps, in which contexts share their types' rates, so that type k means the same in each
