@@ -8,7 +8,7 @@ the script that imports the library checks them with `check_trainer`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
@@ -27,14 +27,18 @@ from prefdisco.loading import (
 )
 
 __all__ = [
+    "BeliefName",
     "Config",
     "ConfigError",
     "CorpusConfig",
     "DataConfig",
+    "ElicitConfig",
     "EvalConfig",
     "EvaluateConfig",
+    "LearnedName",
     "Mix",
     "PlayConfig",
+    "PolicyName",
     "PretrainRecipe",
     "Recipe",
     "RemoteOptions",
@@ -53,6 +57,9 @@ __all__ = [
 
 
 Variant = Literal["passive", "collaborative", "nostop"]
+PolicyName = Literal["exact", "expected_value", "information_gain", "uncertainty", "fixed", "random"]
+LearnedName = Literal["prior", "naive_bayes", "item_cf", "item_cf_value", "hybrid", "bayesian"]
+BeliefName = Literal["exact", LearnedName]
 
 
 class ScenarioConfig(Section):
@@ -75,8 +82,11 @@ class Mix(Section):
 
 class DataConfig(Section):
     engine: Literal["selfdistill"] = Field(default="selfdistill", description="how training examples are made")
-    policy: Literal["exact", "random", "fixed", "self"] = Field(
-        default="exact", description="who chooses a dialogue's questions"
+    policy: Literal[PolicyName, "self"] = Field(default="exact", description="who chooses a dialogue's questions")
+    belief: BeliefName = Field(
+        default="exact",
+        description="what the policy asks from: the exact posterior (Pocket), or a model that is "
+        "learned from the training scenarios",
     )
     budget: int = Field(default=5, ge=0, description="questions allowed in a dialogue")
     question_cost: float = Field(
@@ -160,6 +170,34 @@ class PretrainRecipe(Recipe):
     corpus: CorpusConfig = CorpusConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     model: dict[str, Any] = Field(default={}, description="fields of transformers.LlamaConfig")
+
+
+class ElicitConfig(Config):
+    """What `prefdisco elicit` does; made of words alone."""
+
+    train: str = Field(
+        default="pocket:train", description="scenarios to learn beliefs from: pocket:SPLIT, or a JSON Lines file"
+    )
+    test: str = Field(
+        default="pocket:test", description="scenarios whose people are interviewed: pocket:SPLIT, or a JSON Lines file"
+    )
+    train_limit: int = Field(default=5500, ge=1, description="scenarios to learn from")
+    limit: int = Field(default=500, ge=1, description="scenarios to interview")
+    policies: list[PolicyName] = Field(
+        default=list(get_args(PolicyName)), min_length=1, description="who chooses the questions"
+    )
+    beliefs: list[BeliefName] = Field(
+        default=list(get_args(LearnedName)),
+        min_length=1,
+        description="what they are asked from; in Pocket the exact posterior stands beside",
+    )
+    budget: int = Field(default=5, ge=0, description="questions allowed in an interview")
+    k: list[Annotated[int, Field(ge=1)]] = Field(
+        default=[1, 3, 5], min_length=1, description="sizes of the lists of predicted preferences"
+    )
+    cost: float = Field(default=0.0, ge=0, description="alignment points that a question must be expected to gain")
+    seed: int = Field(default=0, description="seed of the draw of training scenarios and of random questions")
+    run: str | None = Field(default=None, description="run folder")
 
 
 class EvaluateConfig(PlayConfig, Config):

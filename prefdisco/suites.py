@@ -22,7 +22,8 @@ from pydantic import Field
 
 from prefdisco.files import RunError, atomic_write
 from prefdisco.loading import ConfigError, Named
-from prefdisco.report.runs import FIGURES, interval, markdown, mean_of
+from prefdisco.report.cells import markdown
+from prefdisco.report.runs import FIGURES, interval, mean_of
 
 CHECKPOINT = "checkpoint"
 
@@ -87,10 +88,10 @@ def run_suite(suite: Suite) -> Path:
             raise RunError(f"{folder}: the command above ended with {code}; repeat this one to go on")
     rows, data = table(suite)
     folder = Path(suite.run)
-    page = [f"# Suite {suite.name}", "", suite.description, "", *markdown(rows), ""]
+    page = [f"# Suite {suite.name}", "", suite.description, "", markdown(rows), ""]
     atomic_write(folder / "table.md", "\n".join(page))
     atomic_write(folder / "table.json", json.dumps(data, indent=2, allow_nan=False) + "\n")
-    print("\n".join(["", *markdown(rows), "", str(folder)]))
+    print("\n".join(["", markdown(rows), "", str(folder)]))
     return folder
 
 

@@ -81,7 +81,11 @@ def test_an_unknown_key_is_named_before_the_missing_one_it_was_meant_for(folder:
     ("word", "expected"),
     [
         ("data.budget=many", "data.budget=many: expected int"),
-        ("data.policy=best", "data.policy=best: expected one of exact, random, fixed, self"),
+        (
+            "data.policy=best",
+            "data.policy=best: expected one of exact, expected_value, information_gain, "
+            "uncertainty, fixed, random, self",
+        ),
         ("eval.seeds=[0,x]", "eval.seeds=[0, x]: expected list of int"),
         ("eval.seeds=[]", "eval.seeds=[]: List should have at least 1 item"),
         ("data.margin=-1", "data.margin=-1: should be greater than or equal to 0"),

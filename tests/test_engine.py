@@ -14,6 +14,8 @@ from tiny import tiny_llama, tiny_tokenizer
 from prefdisco.conditions import parse_condition, prompt
 from prefdisco.config import DataConfig, Mix, TeachConfig
 from prefdisco.elicitation import replay
+from prefdisco.elicitation.beliefs import LearnedBelief
+from prefdisco.elicitation.policies import ExpectedValuePolicy
 from prefdisco.engine.dialogues import Interview, close, interview, told
 from prefdisco.engine.filters import VERDICTS, Seer, best, verdict
 from prefdisco.engine.outcomes import Outcome, Talk, summary_of
@@ -134,7 +136,7 @@ def test_best_is_the_first_of_the_highest_kept() -> None:
 # dialogues
 
 
-@pytest.mark.parametrize("policy", ["exact", "greedy", "random", "fixed"])
+@pytest.mark.parametrize("policy", ["exact", "expected_value", "random", "fixed"])
 def test_an_interview_reveals_exactly_what_the_profile_says(policy: str) -> None:
     for scenario in SCENARIOS:
         found = talk(scenario, policy)
@@ -319,6 +321,15 @@ def test_the_mix_adds_each_kind_in_its_share_and_is_the_same_every_time(local: L
 def test_policy_self_lets_the_model_ask_its_own_questions(local: LocalModel) -> None:
     outcome = asyncio.run(engine(Author(local), policy="self").run(SCENARIOS[0]))
     assert (outcome.questions, outcome.revealed) == (0, 0)  # this author never asks
+
+
+def test_a_learned_belief_is_fitted_on_the_training_scenarios(local: LocalModel) -> None:
+    made = engine(Author(local), policy="expected_value", belief="prior")
+    assert isinstance(made.policy, ExpectedValuePolicy)
+    belief = made.policy.factory(SCENARIOS[0])
+    assert isinstance(belief, LearnedBelief) and belief.key[0] == "prior"
+    assert set(belief.candidates) == {p.attribute for s in SCENARIOS for p in s.profile}
+    assert asyncio.run(made.dialogue(SCENARIOS[0])).questions
 
 
 def test_hard_scenarios_get_more_tries(local: LocalModel) -> None:

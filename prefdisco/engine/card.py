@@ -22,11 +22,12 @@ def card(recipe: SFTRecipe, counts: Mapping[str, Any]) -> str:
     """The card of the data folder as Markdown: how its talks were made, and what each filter took."""
     data = recipe.data
     more = f", up to {data.most_samples} where none was kept" if data.most_samples > data.samples else ""
+    belief = "" if data.policy == "self" else f" on belief `{data.belief}`"
     lines = [
         "# Data card",
         "",
         f"Written by `{recipe.model}` itself with engine `{data.engine}`: {data.samples} traces a scenario{more}, at "
-        f"temperature {data.temperature}, questions by policy `{data.policy}` (budget {data.budget}, cost "
+        f"temperature {data.temperature}, questions by policy `{data.policy}`{belief} (budget {data.budget}, cost "
         f"{data.question_cost} alignment points), margin {data.margin}, seed {recipe.seed}.",
         "",
         f"- scenarios: {counts['scenarios']} from `{recipe.scenarios.source}`, training split; "

@@ -34,7 +34,7 @@ class SelfDistill:
     def __init__(self, model: LocalModel, world: World, data: DataConfig, seed: int) -> None:
         self.model, self.world, self.data, self.seed = model, world, data, seed
         self.policy: Policy | None = (
-            None if data.policy == "self" else world.policy(data.policy, data.budget, data.question_cost)
+            None if data.policy == "self" else world.policy(data.policy, data.budget, data.question_cost, data.belief)
         )
         self.sampling = Sampling(temperature=data.temperature, max_tokens=data.max_tokens)
         self._generic: dict[tuple[str, int], asyncio.Task[Episode]] = {}

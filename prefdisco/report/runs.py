@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from prefdisco.files import RunError
+from prefdisco.report.cells import markdown
 
 DISCOVERY_NAMING = ("conditions", "discovery", "thinking", "names_preferences")
 # name, path within a summary, scale
@@ -57,14 +58,7 @@ def compare(folders: Sequence[str | Path]) -> str:
             row += [f"{value:.2f}" for value in values] if len(values) == len(summaries) else ["–"] * len(summaries)
             row.append(interval(values))
         rows.append(row)
-    return "\n".join(markdown(rows))
-
-
-def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines of a Markdown table; the first is the head."""
-    head, *others = rows
-    ruled = [head, ["---", *["---:"] * (len(head) - 1)], *others]
-    return ["| " + " | ".join(row) + " |" for row in ruled]
+    return markdown(rows)
 
 
 def _names(folders: Sequence[str | Path]) -> list[str]:
