@@ -213,3 +213,20 @@ def test_the_package_and_its_command_line_import_nothing_heavy() -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_every_shipped_recipe_loads(path: Path) -> None:
+    kind = PretrainRecipe if path.stem == "pocket" else SFTRecipe
+    recipe = load(kind, [f"recipe={path}"])
+    assert recipe.name == path.stem and recipe.description and recipe.trainer
+
+
+def test_the_rivals_differ_in_what_they_teach_and_in_nothing_else() -> None:
+    main_ = load(SFTRecipe, ["recipe=selfdistill"])
+    rivals = [load(SFTRecipe, [f"recipe={name}"]) for name in list(recipes(SFTRecipe)) if name != "selfdistill"]
+    same = {"name", "run", "description", "teach"}
+    assert len({recipe.teach.model_dump_json() for recipe in [main_, *rivals]}) == 1 + len(rivals) >= 5
+    assert all(rival.model_dump(exclude=same) == main_.model_dump(exclude=same) for rival in rivals)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prefdisco.config import ConfigError, load
+from prefdisco.config import ConfigError, EvaluateConfig, SFTRecipe, load
 from prefdisco.files import RunError
 from prefdisco.suites import Suite, run_suite, steps, table
 
@@ -113,3 +113,11 @@ def test_a_wrong_word_is_one_line(make: Path, words: list[str], message: str) ->
     with pytest.raises(ConfigError, match=message) as caught:
         steps(suite(make, *words))
     assert "\n" not in str(caught.value)
+
+
+def test_every_shipped_suite_asks_for_runs_that_can_be_made() -> None:
+    root = Path(__file__).parent.parent
+    for path in (root / "eval").glob("*.yaml"):
+        for _, command in steps(load(Suite, [f"suite={path}"])):
+            words = command[command.index("train/sft.py") + 1 :] if "train/sft.py" in command else command[4:]
+            load(SFTRecipe if "train/sft.py" in command else EvaluateConfig, words)
