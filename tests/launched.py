@@ -1,6 +1,6 @@
 """What `accelerate launch` starts in tests/test_scale.py: the training alone, without data generation and evaluations.
 
-python tests/launched.py DATA REPORT key=value ...
+python tests/launched.py DATA REPORT STEPS key=value ...     # stops as if killed after so many steps; 0: not at all
 """
 
 from __future__ import annotations
@@ -13,20 +13,26 @@ from typing import Any
 
 from prefdisco.config import SFTRecipe, load
 from prefdisco.training import sft
-from prefdisco.training.processes import is_main
+
+KILLED = 9
 
 
 class Watched(sft.TRAINER):  # type: ignore[misc, valid-type]
-    """Notes which examples this process sees, and what its shards weigh."""
+    """Notes which examples this process sees."""
 
-    seen: list[list[list[int]]] = []  # noqa: RUF012
-    last: Any = None
+    made: list[Watched] = []  # noqa: RUF012
+    steps = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.seen: list[list[list[int]]] = []
+        self.made.append(self)
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any) -> Any:
-        self.seen.append(
-            [[id for id in row if id != self.processing_class.pad_token_id] for row in inputs["input_ids"].tolist()]
-        )
-        type(self).last = self
+        if self.steps and len(self.seen) == self.steps:
+            os._exit(KILLED)
+        pad = self.processing_class.pad_token_id
+        self.seen.append([[token for token in row if token != pad] for row in inputs["input_ids"].tolist()])
         return super().training_step(model, inputs, *args)
 
 
@@ -36,24 +42,21 @@ def local(tensor: Any) -> int:
 
 
 def main() -> None:
-    data, report, *words = sys.argv[1:]
+    data, report, steps, *words = sys.argv[1:]
     recipe = load(SFTRecipe, words)
-    sft.TRAINER = Watched
+    sft.TRAINER, Watched.steps = Watched, int(steps)  # type: ignore[misc]
     sft.check_launch(recipe)
     sft.train(recipe, Path(data))
-    trainer = Watched.last
-    states = [
-        value for state in trainer.optimizer.state.values() for value in state.values() if hasattr(value, "nbytes")
-    ]
+    (trainer,) = Watched.made
+    states = [each for state in trainer.optimizer.state.values() for each in state.values() if hasattr(each, "nbytes")]
     found = {
-        "type": str(trainer.accelerator.distributed_type),
-        "seen": Watched.seen,
+        "distributed": str(trainer.accelerator.distributed_type),
+        "seen": trainer.seen,
         "weights": sum(map(local, trainer.model.parameters())),
         "states": sum(map(local, states)),
         "losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
     }
     Path(f"{report}.{os.environ.get('RANK', '0')}").write_text(json.dumps(found))
-    assert is_main() == trainer.is_world_process_zero()
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch.utils.data import Sampler
+from transformers import TrainerCallback
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 
@@ -37,3 +39,19 @@ class LikeLengths(Sampler[int]):
             torch.empty((), dtype=torch.int64).random_(generator=generator)
             indices = get_length_grouped_indices(self.lengths, self.batch, generator=generator)
         return iter(indices)
+
+
+class SameEpoch(TrainerCallback):
+    """Tells the sampler its epoch, however deep it is wrapped.
+
+    The trainer and accelerate look for it two levels down. Resumed in a later epoch by several processes, it lies three
+    levels down, and would give the order of the first epoch once more.
+    """
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Comes before the trainer asks for the first batch."""
+        level = kwargs["train_dataloader"].batch_sampler
+        while hasattr(level, "batch_sampler"):
+            level = level.batch_sampler
+        if hasattr(level.sampler, "set_epoch"):
+            level.sampler.set_epoch(int(state.epoch))

@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 from transformers import Trainer
 from trl import SFTTrainer
 
-from prefdisco.training.batches import LikeLengths
+from prefdisco.training.batches import LikeLengths, SameEpoch
 from prefdisco.training.optimizer import MuonAdamW
 
 
@@ -20,6 +20,7 @@ class GPUTrainer(SFTTrainer):
     def __init__(self, *args: Any, optimizer: str = "adamw", **kwargs: Any) -> None:
         self.muon = optimizer == "muon"
         super().__init__(*args, **kwargs)
+        self.add_callback(SameEpoch())
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Not in advance: adapters do not exist then, and a sharded model wants its optimizer made here."""
