@@ -13,7 +13,8 @@ from trl import SFTConfig, SFTTrainer
 
 from prefdisco.pocket.corpus import documents
 from prefdisco.training.pretrain import encode
-from prefdisco.training.sft import CPUTrainer, padded
+from prefdisco.training.sft import padded
+from prefdisco.training.trainer import CPUTrainer
 
 
 @pytest.fixture(scope="module")

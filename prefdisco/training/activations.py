@@ -75,9 +75,23 @@ def saved(config: PreTrainedConfig, work: Work, build: Build) -> tuple[int, int]
     """(bytes that one forward pass of the body saves, bytes of what a layer hands to the next)."""
     AttentionInterface.register(CAUSAL, causal_attention)
     config._attn_implementation = "sdpa" if work.attention == "sdpa" else CAUSAL
-    with FakeTensorMode():
+    with torch.device("meta"):
         model = build(config, work.compute == "bfloat16").train()
-        return measure(model, batch(work), work.compute == "autocast")
+    with FakeTensorMode():
+        return measure(faked(model), batch(work), work.compute == "autocast")
+
+
+def faked(model: nn.Module) -> nn.Module:
+    """The model with fake tensors for those of the meta device, on which autocast and attention do nothing."""
+    made: dict[int, Any] = {}
+    for module in model.modules():
+        for held in (module._parameters, module._buffers):
+            for name, tensor in held.items():
+                if tensor is not None and id(tensor) not in made:
+                    fake: Any = torch.empty(tensor.shape, dtype=tensor.dtype)
+                    made[id(tensor)] = nn.Parameter(fake, tensor.requires_grad) if held is module._parameters else fake
+                held[name] = made.get(id(tensor))
+    return model
 
 
 def batch(work: Work) -> dict[str, torch.Tensor]:

@@ -70,8 +70,8 @@ def configuration(name: str) -> PreTrainedConfig:
     except (OSError, ValueError, KeyError) as error:
         if "/" in path and not path.startswith(("/", ".")):
             raise ModelError(
-                f"model {name}: its configuration is not in the hub's local cache; `hf download {name} config.json` "
-                "fetches it, or give a folder that holds config.json"
+                f"model {name}: no such folder, and not in the hub's local cache; `hf download {name}` fetches it "
+                "(config.json alone is enough for --dry-run)"
             ) from error
         raise ModelError(f"model {name}: no configuration: {str(error).strip().splitlines()[0]}") from error
     return config

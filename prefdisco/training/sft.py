@@ -92,8 +92,8 @@ def describe(recipe: SFTRecipe) -> str:
     longest = None
     try:
         data = data_folder(recipe, writer(recipe))
-    except ModelError as error:
-        where = f"named by the weights, which cannot be read: {error}"
+    except ModelError:
+        where = "to be named by the model's weights, which cannot be loaded here"
     else:
         there = (data / COUNTS).exists()
         longest = max(len(each["input_ids"]) for each in rows(read(data))) if there else None

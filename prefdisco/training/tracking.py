@@ -38,8 +38,8 @@ def notice(recipe: SFTRecipe) -> str | None:
 
 def asked(recipe: SFTRecipe) -> list[str]:
     """What the recipe wants its training reported to."""
-    names = recipe.trainer.get("report_to") or "none"
-    return [names] if isinstance(names, str) else list(names)
+    names = recipe.trainer.get("report_to") or []
+    return [name for name in ([names] if isinstance(names, str) else names) if name != "none"]
 
 
 class RecipeInWandb(TrainerCallback):
