@@ -76,7 +76,7 @@ def test_parts_are_merged_in_order_over_the_recipe_and_under_the_words(folder: P
     assert places == ["command line", "two.yaml", "one.yaml", "one.yaml"]
     assert recipe.where("trainer.learning_rate") == f"{folder}/selfdistill.yaml"
     assert complaint(folder, "recipe=selfdistill", two) == (
-        f"{folder}/two.yaml: optimizer=adam: should be 'adamw' or 'muon'"
+        f"{folder}/two.yaml: optimizer=adam: expected one of adamw, muon"
     )
     assert complaint(folder, "recipe=selfdistill", "config=three.yaml").startswith(
         "command line: config=three.yaml: no such file; there are configs/model/"

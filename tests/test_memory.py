@@ -193,9 +193,7 @@ def test_more_memory_is_named_for_longer_rows(tmp_path: Path) -> None:
 
 
 def test_a_configuration_that_is_not_there_is_one_line() -> None:
-    with pytest.raises(
-        ModelError, match=r"^model nobody/nothing: its configuration is not in the hub's .*`hf download"
-    ):
+    with pytest.raises(ModelError, match=r"^model nobody/nothing: no such folder, and not in the hub's .*`hf download"):
         configuration("nobody/nothing")
     with pytest.raises(ModelError, match="no such folder"):
         configuration("nothing")
