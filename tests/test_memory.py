@@ -178,6 +178,8 @@ def test_a_dry_run_needs_no_weights(tmp_path: Path) -> None:
         *(f"8 x GPU, {kind}" for kind in ("ddp", "fsdp2", "zero2", "zero3")),
     ]
     assert not (tmp_path / "run").exists()
+    muon = report(recipe(model=str(model), optimizer="muon"), SFTConfig(str(tmp_path / "run"), use_cpu=True))
+    assert "8 x GPU, fsdp2" in muon and "zero" not in muon
 
 
 def test_more_memory_is_named_for_longer_rows(tmp_path: Path) -> None:

@@ -204,7 +204,8 @@ def report(recipe: SFTRecipe, arguments: SFTConfig, longest: int | None = None) 
     if count == 1:
         ways.append(("1 x GPU", "ddp", 1, True))
     n = count if count > 1 else 8
-    ways += [(f"{n} x GPU, {kind}", kind, n, True) for kind in STRATEGIES]
+    possible = STRATEGIES[:2] if recipe.optimizer == "muon" else STRATEGIES  # DeepSpeed has no matrices for it
+    ways += [(f"{n} x GPU, {kind}", kind, n, True) for kind in possible]
     return "\n".join(
         [
             f"trained     {parameters(recipe, config)}",

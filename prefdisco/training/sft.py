@@ -228,4 +228,5 @@ def padded(tokenizer: PreTrainedTokenizerBase) -> DataCollatorForSeq2Seq:
     """Right-padded batches in which padding carries no loss; few different lengths, so that memory is used again."""
     right = copy.deepcopy(tokenizer)
     right.padding_side = "right"
+    right.pad_token = right.pad_token or right.eos_token  # Llama has none; it carries no loss
     return DataCollatorForSeq2Seq(right, label_pad_token_id=IGNORED, pad_to_multiple_of=32)
