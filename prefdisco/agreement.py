@@ -93,7 +93,7 @@ async def regrade(episodes: Iterable[Episode], scenarios: Iterable[Scenario], ju
     if missing is not None:
         raise DataError(f"regrade: no scenario {missing!r}; give the scenarios that the episodes were played on")
     # Nothing of the earlier verdict may be left where the new judge fails.
-    blank = {"correct": None, "grades": (), "alignment": None, "judge_usage": Usage()}
+    blank = {"correct": None, "grades": (), "alignment": None, "consistent": None, "judge_usage": Usage()}
     bare = [episode if episode.error is not None else episode.model_copy(update=blank) for episode in played]
     return list(await asyncio.gather(*(graded(episode, known[episode.scenario_id], judge) for episode in bare)))
 

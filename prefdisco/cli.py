@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from prefdisco import __version__
 from prefdisco.complaints import COMMAND_LINE
-from prefdisco.config import Config, ConfigError, EvaluateConfig, help_text, load, parse_words
+from prefdisco.config import Config, ConfigError, ElicitConfig, EvaluateConfig, help_text, load, parse_words
 from prefdisco.files import RunError
 from prefdisco.llm.base import ModelError
 from prefdisco.llm.loops import run
@@ -27,11 +27,12 @@ USAGE = """usage: prefdisco COMMAND
   prefdisco evaluate agent=PATH [key=value ...]   play scenarios, grade them, print a table
   prefdisco compare RUN [RUN ...]                 the figures of several runs, and their mean, as a Markdown table
   prefdisco agree RUN RUN                         how far the judges of two runs agree on the same dialogues
+  prefdisco elicit [key=value ...]                question policies on learned beliefs, without a language model
   prefdisco build task=.. model=.. [key=value ..] make scenarios of a task's problems with a language model
   prefdisco validate FILE                         check a JSON Lines file of scenarios, ours or published
   prefdisco --version
 
-`prefdisco evaluate --help` and `prefdisco build --help` list the keys."""
+`prefdisco evaluate --help`, `prefdisco elicit --help` and `prefdisco build --help` list the keys."""
 
 MOST_FAULTS = 100  # printed by validate
 EXPECTED_ERRORS = (ConfigError, DataError, ModelError, RunError)
@@ -87,11 +88,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             compare(arguments)
         elif command == "agree":
             agree(arguments)
+        elif command == "elicit":
+            elicit(arguments)
         elif command == "build":
             build(arguments)
         else:
             raise ConfigError(
-                f"{COMMAND_LINE}: unknown command {command!r}; try evaluate, compare, agree, build or validate"
+                f"{COMMAND_LINE}: unknown command {command!r}; try evaluate, compare, agree, elicit, build or validate"
             )
     return 0
 
@@ -149,6 +152,17 @@ def agree(argv: Sequence[str]) -> None:
         if not episodes:
             raise DataError(f"{folder}: no episodes there")
     print(table(agreement(first, second)))
+
+
+def elicit(argv: Sequence[str]) -> None:
+    """Interview simulated people offline as `argv` says; prints the table and the page it is in."""
+    config, dry_run = configure(ElicitConfig, argv, "usage: prefdisco elicit [key=value ...] [--dry-run]")
+    if dry_run:
+        print(config.to_yaml(), end="")
+        return
+    from prefdisco.elicitation.offline import run_elicitation
+
+    run_elicitation(config)
 
 
 def build(argv: Sequence[str]) -> None:

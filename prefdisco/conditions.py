@@ -2,7 +2,8 @@
 
 `baseline` is told nothing and has no file. The three conditions of PrefDisco differ in prompt as well as in
 information; the controls take that apart: `generic` has discovery's wish and no information, `oracle_preferences` has
-no persona, `attributes` knows what matters but not how, `fixed(k)` asks exactly k questions.
+no persona, `attributes` knows what matters but not how, `fixed(k)` asks exactly k questions, and in `swapped`, which is
+discovery in all else, somebody else answers them.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ MAY_ASK = {
     "generic": False,
     "oracle_preferences": False,
     "attributes": True,
+    "swapped": True,
 }
 FIXED = re.compile(r"fixed\(\s*(\d+)\s*\)")
 PERSONAL = ("{persona}", "{preferences}", "{attributes}")
+SWAPPED, DISCOVERY = "swapped", "discovery"
 
 
 @cache
@@ -48,6 +51,26 @@ class Condition:
     def shared(self) -> bool:
         """True where the answer cannot depend on the persona: generated once a (problem, seed), graded for each."""
         return not self.may_ask and not any(field in (self.template or "") for field in PERSONAL)
+
+    @property
+    def swapped(self) -> bool:
+        """True where the user answers for another scenario's person."""
+        return self.name == SWAPPED
+
+    @property
+    def drawn_as(self) -> str:
+        """The name that seeds are made of. `swapped` draws as discovery does: the two differ in the answers alone."""
+        return DISCOVERY if self.swapped else self.name
+
+    @property
+    def states_preferences(self) -> bool:
+        """True where the prompt states the whole profile, attributes with their values."""
+        return "{preferences}" in (self.template or "")
+
+    @property
+    def states_attributes(self) -> bool:
+        """True where the prompt names the attributes of the profile, with or without their values."""
+        return self.states_preferences or "{attributes}" in (self.template or "")
 
     def questions(self, budget: int) -> int:
         """How many questions the agent may ask when an evaluation grants `budget`."""
@@ -73,7 +96,8 @@ def parse_condition(name: str) -> Condition:
     """The condition called `name`, such as "discovery" or "fixed(3)". Raises ConfigError, with the nearest name."""
     name = name.strip()
     if name in MAY_ASK:
-        return Condition(name, None if name == "baseline" else prompt(name), MAY_ASK[name])
+        template = None if name == "baseline" else prompt(DISCOVERY if name == SWAPPED else name)
+        return Condition(name, template, MAY_ASK[name])
     fixed = FIXED.fullmatch(name)
     if fixed and int(fixed[1]) > 0:
         return Condition(f"fixed({int(fixed[1])})", prompt("fixed"), may_ask=True, exactly=int(fixed[1]))

@@ -8,7 +8,7 @@ the script that imports the library checks them with `check_trainer`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
@@ -27,19 +27,24 @@ from prefdisco.loading import (
 )
 
 __all__ = [
+    "BeliefName",
     "Config",
     "ConfigError",
     "CorpusConfig",
     "DataConfig",
+    "ElicitConfig",
     "EvalConfig",
     "EvaluateConfig",
+    "LearnedName",
     "Mix",
     "PlayConfig",
+    "PolicyName",
     "PretrainRecipe",
     "Recipe",
     "RemoteOptions",
     "SFTRecipe",
     "ScenarioConfig",
+    "TeachConfig",
     "TokenizerConfig",
     "Variant",
     "check_trainer",
@@ -53,6 +58,9 @@ __all__ = [
 
 Variant = Literal["passive", "collaborative", "nostop"]
 DType = Literal["float32", "bfloat16"]
+PolicyName = Literal["exact", "expected_value", "information_gain", "uncertainty", "fixed", "random"]
+LearnedName = Literal["prior", "naive_bayes", "item_cf", "item_cf_value", "hybrid", "bayesian"]
+BeliefName = Literal["exact", LearnedName]
 
 
 class ScenarioConfig(Section):
@@ -75,20 +83,38 @@ class Mix(Section):
 
 class DataConfig(Section):
     engine: Literal["selfdistill"] = Field(default="selfdistill", description="how training examples are made")
-    policy: Literal["exact", "random", "fixed", "self"] = Field(
-        default="exact", description="who chooses a dialogue's questions"
+    policy: Literal[PolicyName, "self"] = Field(default="exact", description="who chooses a dialogue's questions")
+    belief: BeliefName = Field(
+        default="exact",
+        description="what the policy asks from: the exact posterior (Pocket), or a model that is "
+        "learned from the training scenarios",
     )
     budget: int = Field(default=5, ge=0, description="questions allowed in a dialogue")
     question_cost: float = Field(
         default=0.02, ge=0, description="alignment points that a question must be expected to gain"
     )
+    interviews: int = Field(
+        default=0, ge=0, description="further scenarios of which the interview alone is learned; they need no model"
+    )
     samples: int = Field(default=4, ge=1, description="traces written for a scenario")
+    most_samples: int = Field(
+        default=0, ge=0, description="traces written at most, `samples` at a time, while none is kept; 0: no more"
+    )
     temperature: float = Field(default=1.0, ge=0, description="sampling temperature of the traces")
     margin: float = Field(
         default=0.25, ge=0, description="alignment points by which a trace must beat the generic answer"
     )
     max_tokens: int = Field(default=256, ge=1, description="tokens of a trace, thinking included")
     mix: Mix = Mix()
+
+
+class TeachConfig(Section):
+    dialogue: bool = Field(default=True, description="false: the preferences stand in the prompt, nobody asks")
+    thinking: Literal["own", "generic", "none"] = Field(
+        default="own",
+        description="what comes before the answer: the trace's thinking, the generic answer's, or nothing",
+    )
+    answer: Literal["personalized", "generic"] = Field(default="personalized", description="the answer that is learned")
 
 
 class PlayConfig(Section):
@@ -115,9 +141,16 @@ class SFTRecipe(Recipe):
     model: str = Field(default="pocket-base", description="a folder, a Hub id, or pocket-base")
     scenarios: ScenarioConfig = ScenarioConfig()
     data: DataConfig = DataConfig()
+    teach: TeachConfig = TeachConfig()
     eval: EvalConfig = EvalConfig()
+    before: str = Field(
+        default="", description="folder of the evaluation before training, where runs share it; RUN/before by default"
+    )
     optimizer: Literal["adamw", "muon"] = Field(
         default="adamw", description="adamw: the trainer's own; muon: for the matrices, AdamW for the rest"
+    )
+    anchor: float = Field(
+        default=0.0, ge=0, description="pull of the weights back to where they started, per unit of learning rate"
     )
     peft: dict[str, Any] | None = Field(default=None, description="fields of peft.LoraConfig; none trains all weights")
     attention: Literal["sdpa", "flex_attention", "flash_attention_2"] = Field(
@@ -147,6 +180,34 @@ class PretrainRecipe(Recipe):
     model: dict[str, Any] = Field(default={}, description="fields of transformers.LlamaConfig")
 
 
+class ElicitConfig(Config):
+    """What `prefdisco elicit` does; made of words alone."""
+
+    train: str = Field(
+        default="pocket:train", description="scenarios to learn beliefs from: pocket:SPLIT, or a JSON Lines file"
+    )
+    test: str = Field(
+        default="pocket:test", description="scenarios whose people are interviewed: pocket:SPLIT, or a JSON Lines file"
+    )
+    train_limit: int = Field(default=5500, ge=1, description="scenarios to learn from")
+    limit: int = Field(default=500, ge=1, description="scenarios to interview")
+    policies: list[PolicyName] = Field(
+        default=list(get_args(PolicyName)), min_length=1, description="who chooses the questions"
+    )
+    beliefs: list[BeliefName] = Field(
+        default=list(get_args(LearnedName)),
+        min_length=1,
+        description="what they are asked from; in Pocket the exact posterior stands beside",
+    )
+    budget: int = Field(default=5, ge=0, description="questions allowed in an interview")
+    k: list[Annotated[int, Field(ge=1)]] = Field(
+        default=[1, 3, 5], min_length=1, description="sizes of the lists of predicted preferences"
+    )
+    cost: float = Field(default=0.0, ge=0, description="alignment points that a question must be expected to gain")
+    seed: int = Field(default=0, description="seed of the draw of training scenarios and of random questions")
+    run: str | None = Field(default=None, description="run folder")
+
+
 class EvaluateConfig(PlayConfig, Config):
     """What `prefdisco evaluate` and eval/run.py do; made of words alone."""
 
@@ -166,9 +227,6 @@ class EvaluateConfig(PlayConfig, Config):
         default="together", description="a model's grades: all criteria in one call, or one call each"
     )
     thinking: bool = Field(default=True, description="whether the agent thinks before each turn")
-    answers: Literal["own", "shuffled"] = Field(
-        default="own", description="whose profile the user answers from; shuffled: another's"
-    )
     episodes: str | None = Field(
         default=None, description="a run folder of the same agent whose dialogues are graded anew, not played"
     )

@@ -24,7 +24,7 @@ MOST_NUDGES = 2  # fixed(k): how often "ask another question first" is said befo
 
 def turn_seed(seed: int, scenario: Scenario, condition: Condition, turn: int) -> int:
     """The sampling seed of the agent's turn number `turn`, from 0. Personas that share an answer share its seed."""
-    return stable_seed(seed, scenario.problem.id if condition.shared else scenario.id, condition.name, turn)
+    return stable_seed(seed, scenario.problem.id if condition.shared else scenario.id, condition.drawn_as, turn)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class _Dialogue:
 
     async def _ask(self, question: str) -> bool:
         """Put one question to the user; False when no further one may follow."""
-        seed = stable_seed(self.seed, self.scenario.id, self.condition.name, "user", len(self.questions))
+        seed = stable_seed(self.seed, self.scenario.id, self.condition.drawn_as, "user", len(self.questions))
         try:
             text, revealed, usage = await self.user.reply(self.scenario, self._transcript(), question, seed)
         except ModelError as error:
@@ -186,6 +186,7 @@ class _Dialogue:
             family=problem.family,
             domain=problem.domain,
             weights={preference.attribute: preference.weight for preference in self.scenario.profile},
+            values={preference.attribute: preference.value for preference in self.scenario.profile},
             usage=self.usage,
             user_usage=self.user_usage,
             tokens=Tokens(ids=list(talk.ids), mask=list(talk.mask), logprobs=list(talk.logprobs)) if talk.ids else None,

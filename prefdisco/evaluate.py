@@ -22,7 +22,7 @@ import yaml
 from tqdm import tqdm
 
 from prefdisco.adaptivity import measure_adaptivity
-from prefdisco.conditions import Condition, parse_condition
+from prefdisco.conditions import SWAPPED, Condition, parse_condition
 from prefdisco.config import ConfigError, EvaluateConfig
 from prefdisco.dialogue import describe, play
 from prefdisco.files import RunError, append_line, atomic_write, claim, lock, read_complete_lines
@@ -43,7 +43,7 @@ from prefdisco.users import Shuffled, TransparentUser, User, load_user
 EPISODES, SUMMARY = "episodes.jsonl", "summary.json"
 # What a dialogue that is graded anew starts from: what it cost to play was paid by the run that played it.
 UNPAID = {"usage": Usage(), "user_usage": Usage(), "judge_usage": Usage()}
-UNGRADED = {"error": None, "correct": None, "grades": (), "alignment": None, **UNPAID}
+UNGRADED = {"error": None, "correct": None, "grades": (), "alignment": None, "consistent": None, **UNPAID}
 # what may differ when a run folder is continued
 GROWS = ("conditions", "seeds", "limit", "batch_size", "run", "remote")
 Key = tuple[str, str, int]
@@ -78,8 +78,6 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             return load_model(name, role, config.remote, config.batch_size, account, config.dtype)
 
         user = load_user(config.user, scenarios, partial(model, "user"), config.variant)
-        if config.answers == "shuffled":
-            user = Shuffled(user, scenarios)
         judge = load_judge(config.judge, scenarios, partial(model, "judge"), config.judge_mode)
         dialogues = dialogues_of(config) if config.episodes else None
         agent = ScriptedModel((), name=config.agent) if config.episodes else model("agent", config.agent)
@@ -134,11 +132,13 @@ async def evaluate_scenarios(
     episodes found there are not played again, new ones are appended as they end, without their token ids, and
     `summary.json` is written at the end (`ceiling` goes into it). `adaptivity` plays the extra pass of adaptivity.py
     under discovery, where the user allows it. With `dialogues`, played episodes are graded anew and none is played.
+    Who answers for whom under `swapped` depends on the whole set of scenarios: its episodes note it, and those whose
+    person has another partner by now are played again.
     `account` is that of the remote models among the three: its cost is shown.
 
     It is safe to interrupt at any point. Raises DataError for scenarios or problems that share an id, and for
-    dialogues that are not there, ConfigError for an unknown condition, RunError for a folder that cannot be written
-    or a spending cap reached.
+    dialogues that are not there, ConfigError for an unknown condition or `swapped` with one person, RunError for a
+    folder that cannot be written or a spending cap reached.
     """
     parsed = list({condition.name: condition for condition in map(parse_condition, conditions)}.values())
     twice = [name for name, count in Counter(scenario.id for scenario in scenarios).items() if count > 1]
@@ -147,6 +147,10 @@ async def evaluate_scenarios(
     problems = by_problem(scenarios)
     path = Path(run_dir) / EPISODES if run_dir is not None else None
     done = {key: episode for key, episode in load_episodes(path).items() if episode.error is None} if path else {}
+    stranger = Shuffled(user, scenarios) if dialogues is None and any(each.swapped for each in parsed) else None
+    if stranger is not None:
+        partner = {scenario_id: other.id for scenario_id, other in stranger.partner.items()}
+        done = {k: e for k, e in done.items() if e.condition != SWAPPED or e.answered_by == partner.get(e.scenario_id)}
     wanted = [(scenario.id, condition.name, seed) for condition in parsed for seed in seeds for scenario in scenarios]
     lacking = [key for key in wanted if key not in dialogues] if dialogues is not None else []
     if lacking:
@@ -157,7 +161,7 @@ async def evaluate_scenarios(
         total=len(wanted), initial=finished, desc="episodes", disable=not progress, delay=3, mininterval=pace
     ) as bar:
         evaluation = _Evaluation(
-            agent, user, judge, sampling, budget, thinking, adaptivity, path, done, bar, dialogues, account
+            agent, user, stranger, judge, sampling, budget, thinking, adaptivity, path, done, bar, dialogues, account
         )
         groups = [
             (condition, seed, group)
@@ -219,6 +223,7 @@ class _Evaluation:
 
     agent: Model
     user: User
+    stranger: Shuffled | None  # who answers under `swapped`
     judge: Judge
     sampling: Sampling
     budget: int
@@ -257,9 +262,10 @@ class _Evaluation:
         await side_by_side(self.grade(played, scenario) for scenario in missing)
 
     async def play(self, scenario: Scenario, condition: Condition, seed: int) -> Episode:
-        episode = await play(
-            scenario, condition, self.agent, self.user, self.sampling, seed, self.budget, self.thinking
-        )
+        user = self.stranger if condition.swapped and self.stranger is not None else self.user
+        episode = await play(scenario, condition, self.agent, user, self.sampling, seed, self.budget, self.thinking)
+        if isinstance(user, Shuffled):
+            return episode.model_copy(update={"answered_by": user.partner[scenario.id].id})
         measurable = self.adaptivity and condition.name == "discovery" and episode.error is None
         if not measurable or not isinstance(self.user, TransparentUser):
             return episode
@@ -292,6 +298,5 @@ def run_folder(config: EvaluateConfig) -> Path:
 
 
 def decisive(config: EvaluateConfig) -> dict[str, Any]:
-    """What decides an episode: the limit too where answers are shuffled among the scenarios."""
-    grows = set(GROWS) - ({"limit"} if config.answers == "shuffled" else set())
-    return config.model_dump(mode="json", exclude=grows)
+    """What decides an episode."""
+    return config.model_dump(mode="json", exclude=set(GROWS))

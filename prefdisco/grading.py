@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prefdisco.dialogue import describe
-from prefdisco.judges import Judge
+from prefdisco.judges import AnswerReader, Judge
 from prefdisco.llm.base import ModelError
 from prefdisco.llm.limits import SpendingCapReached
 from prefdisco.metrics import preference_alignment
@@ -17,13 +17,16 @@ async def graded(episode: Episode, scenario: Scenario, judge: Judge) -> Episode:
     try:
         correct, grades, usage = await judge.grade(scenario, episode.response)
         alignment = preference_alignment(grades, episode.weights)
+        consistent = None
+        if isinstance(judge, AnswerReader):
+            consistent = await judge.consistent(scenario, episode.thinking, episode.response)
     except SpendingCapReached:
         raise
     except Exception as error:  # a judge that fails, however it does, is an error of this episode alone
         paid = error.usage if isinstance(error, ModelError) else Usage()
         return episode.model_copy(update={"error": f"judge: {describe(error)}", "judge_usage": paid})
     verdict = {"correct": correct, "grades": tuple(grades), "alignment": alignment, "judge_usage": usage}
-    return episode.model_copy(update=verdict)
+    return episode.model_copy(update={**verdict, "consistent": consistent})
 
 
 def for_persona(played: Episode, scenario: Scenario) -> Episode:
@@ -35,6 +38,7 @@ def for_persona(played: Episode, scenario: Scenario) -> Episode:
             "scenario_id": scenario.id,
             "persona_id": scenario.persona.id,
             "weights": {preference.attribute: preference.weight for preference in scenario.profile},
+            "values": {preference.attribute: preference.value for preference in scenario.profile},
             "usage": Usage(),
             "user_usage": Usage(),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from prefdisco.config import ConfigError
 from prefdisco.llm.base import Model
@@ -27,6 +27,15 @@ class Judge(Protocol):
 
     async def grade(self, scenario: Scenario, response: str) -> Verdict:
         """The verdict on `response`; an exception makes the episode an error, never a score."""
+        ...
+
+
+@runtime_checkable
+class AnswerReader(Protocol):
+    """A judge that can tell whether thinking and response come to the same answer: for the record, it is no grade."""
+
+    async def consistent(self, scenario: Scenario, thinking: str, response: str) -> bool | None:
+        """Whether `response` states the answer that `thinking` arrived at; None where either states none."""
         ...
 
 

@@ -126,6 +126,12 @@ class LLMJudge:
             usage += cost
         return Verdict(correct, tuple(grades[criterion.attribute] for criterion in criteria), usage)
 
+    async def consistent(self, scenario: Scenario, thinking: str, response: str) -> bool | None:
+        """By the checker of the problem's task, without a call; None where only a judge could tell."""
+        from prefdisco.tasks.consistency import same_answer
+
+        return await asyncio.to_thread(same_answer, scenario.problem, thinking, response)
+
     async def _grades(self, scenario: Scenario, sheet: Sequence[Criterion], response: str) -> tuple[list[Grade], Usage]:
         """One call: these criteria, each graded once."""
         names = tuple(criterion.attribute for criterion in sheet)

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,7 +20,7 @@ from yaml import YAMLError
 
 from prefdisco.complaints import COMMAND_LINE, Layers, expected, explain, fits, keys_of, nearest, origin, short
 
-RECIPES, PARTS = "recipes", "configs/model"
+PARTS = "configs/model"
 
 
 class ConfigError(ValueError):
@@ -48,15 +48,16 @@ class Config(Section):
         return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
 
 
-class Recipe(Config):
-    """Base of the configurations that live in `recipes/`, one experiment a file."""
+class Named(Config):
+    """Base of the configurations that live in files, chosen with the word `NOUN=NAME`."""
 
-    kind: str = Field(description="what the recipe is for")
+    noun: ClassVar[str]
+    folder: ClassVar[str]
+
+    kind: str = Field(description="what the file is for")
     name: str = Field(min_length=1, description="defaults to the name of the file")
     description: str = Field(default="", description="one line, shown by --help")
     run: str = Field(default="", description="run folder; defaults to runs/<name>")
-    seed: int = Field(default=0, description="seed of data, initialization and order")
-    trainer: dict[str, Any] = Field(default={}, description="arguments of the trainer, under its own field names")
 
     @model_validator(mode="before")
     @classmethod
@@ -64,6 +65,17 @@ class Recipe(Config):
         if isinstance(values, dict) and not values.get("run") and values.get("name"):
             return {**values, "run": f"runs/{values['name']}"}
         return values
+
+
+class Recipe(Named):
+    """Base of the configurations in `recipes/`, one experiment a file."""
+
+    noun: ClassVar[str] = "recipe"
+    folder: ClassVar[str] = "recipes"
+
+    kind: str = Field(description="what the recipe is for")
+    seed: int = Field(default=0, description="seed of data, initialization and order")
+    trainer: dict[str, Any] = Field(default={}, description="arguments of the trainer, under its own field names")
 
 
 C = TypeVar("C", bound=Config)
@@ -80,11 +92,11 @@ def parse_words(argv: Sequence[str]) -> tuple[list[str], bool, bool]:
     return words, "--dry-run" in options, bool(options & {"--help", "-h"})
 
 
-def load(model_class: type[C], words: Sequence[str], folder: str | Path = RECIPES) -> C:
-    """The recipe that the word `recipe=NAME` (or a path) chooses, merged with the other words and validated.
+def load(model_class: type[C], words: Sequence[str], folder: str | Path | None = None) -> C:
+    """The file that the word `recipe=NAME` (or a path) chooses, merged with the other words and validated.
 
     Words `config=FILE` name parts of a recipe, as configs/model/qwen3-4b.yaml: they are merged in order, over the
-    recipe and under all other words. Classes that are no Recipe, as EvaluateConfig, are made of words alone. Raises
+    recipe and under all other words. Classes without files, as EvaluateConfig, are made of words alone. Raises
     ConfigError.
     """
     for word in words:
@@ -94,12 +106,15 @@ def load(model_class: type[C], words: Sequence[str], folder: str | Path = RECIPE
     base: dict[str, Any] = {}
     layers: list[tuple[str, dict[str, Any]]] = []
     if issubclass(model_class, Recipe):
-        named = [word.removeprefix("recipe=") for word in words if word.startswith("recipe=")]
         parts = [word.removeprefix("config=") for word in words if word.startswith("config=")]
-        words = [word for word in words if not word.startswith(("recipe=", "config="))]
-        path = find_recipe(model_class, named[-1] if named else "", folder)
-        base = {"name": path.stem, **_read(path)}
+        words = [word for word in words if not word.startswith("config=")]
         layers = [(str(part), _read(part)) for part in map(find_part, parts)]
+    if issubclass(model_class, Named):
+        chooser = f"{model_class.noun}="
+        named = [word.removeprefix(chooser) for word in words if word.startswith(chooser)]
+        words = [word for word in words if not word.startswith(chooser)]
+        path = find_recipe(model_class, named[-1] if named else "", folder)
+        base = {"name": path.stem, **_inherited(path)}
         if base.get("kind", _kind(model_class)) != _kind(model_class):
             raise ConfigError(
                 f"{path}: is a recipe of kind {base['kind']!r}: run train/{base['kind']}.py recipe={path.stem}"
@@ -125,28 +140,29 @@ def find_part(name: str) -> Path:
     raise ConfigError(f"{COMMAND_LINE}: config={name}: no such file{known}")
 
 
-def find_recipe(model_class: type[Config], name: str, folder: str | Path = RECIPES) -> Path:
+def find_recipe(model_class: type[Named], name: str, folder: str | Path | None = None) -> Path:
     """The file of a recipe given by name or path; ConfigError lists the recipes and names the nearest."""
+    noun, folder = model_class.noun, folder or model_class.folder
     if name.endswith((".yaml", ".yml")) or len(Path(name).parts) > 1:
         if not Path(name).is_file():
-            raise ConfigError(f"{COMMAND_LINE}: recipe={name}: no such file")
+            raise ConfigError(f"{COMMAND_LINE}: {noun}={name}: no such file")
         return Path(name)
     if name and (path := _folder(folder) / f"{name}.yaml").is_file():
         return path
     names = list(recipes(model_class, folder))
-    known = f"recipes are {', '.join(names)}" if names else f"there are no recipes of this kind in {_folder(folder)}"
+    known = f"{noun}s are {', '.join(names)}" if names else f"there are no {noun}s of this kind in {_folder(folder)}"
     if not name:
-        raise ConfigError(f"{COMMAND_LINE}: choose a recipe with recipe=NAME; {known}")
+        raise ConfigError(f"{COMMAND_LINE}: choose a {noun} with {noun}=NAME; {known}")
     guess = "".join(f"; did you mean {match}?" for match in get_close_matches(name, names, n=1, cutoff=0))
-    raise ConfigError(f"{COMMAND_LINE}: no recipe {name!r}; {known}{guess}")
+    raise ConfigError(f"{COMMAND_LINE}: no {noun} {name!r}; {known}{guess}")
 
 
-def recipes(model_class: type[Config], folder: str | Path = RECIPES) -> dict[str, str]:
+def recipes(model_class: type[Named], folder: str | Path | None = None) -> dict[str, str]:
     """The recipes of a kind: name -> the first line of its description. A file without `kind:` is listed under each."""
     found: dict[str, str] = {}
-    for path in sorted(_folder(folder).glob("*.yaml")):
+    for path in sorted(_folder(folder or model_class.folder).glob("*.yaml")):
         try:
-            content = _read(path)
+            content = _inherited(path)
         except ConfigError as error:  # --help must work when one recipe is broken, and show which
             found[path.stem] = f"({error})"
             continue
@@ -180,7 +196,7 @@ def check_trainer(
             raise ConfigError(f"{place}{name}.{key}={short(value)}: expected {expected(hints[key])}")
 
 
-def help_text(model_class: type[Config], usage: str, folder: str | Path = RECIPES) -> str:
+def help_text(model_class: type[Config], usage: str, folder: str | Path | None = None) -> str:
     """What --help prints: usage, the recipes, and every key with its meaning and default."""
     lines = [
         usage,
@@ -191,7 +207,8 @@ def help_text(model_class: type[Config], usage: str, folder: str | Path = RECIPE
     ]
     if issubclass(model_class, Recipe):
         lines[2:2] = ["  config=FILE  merge a part of a recipe over it, e.g. one of configs/model/; may be repeated"]
-        lines += ["recipes:", *_columns(recipes(model_class, folder)), ""]
+    if issubclass(model_class, Named):
+        lines += [f"{model_class.noun}s:", *_columns(recipes(model_class, folder)), ""]
     about = {}
     for key, field in sorted(keys_of(model_class).items(), key=lambda item: not item[1].is_required()):
         default = "required" if field.is_required() else short(field.default)
@@ -230,6 +247,20 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected lines of the form `key: value`")
     return typing.cast(dict[str, Any], content)
+
+
+def _inherited(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A recipe's content over that of the recipe beside it which its `extends` names, and so on."""
+    content = _read(path)
+    if "extends" not in content:
+        return content
+    parent = path.with_name(f"{content.pop('extends')}.yaml")
+    if parent in (*seen, path):
+        raise ConfigError(f"{path}: extends: {parent.stem} extends it in turn")
+    if not parent.is_file():
+        raise ConfigError(f"{path}: extends: there is no {parent}")
+    merged = OmegaConf.to_container(OmegaConf.merge(_inherited(parent, (*seen, path)), content))
+    return typing.cast(dict[str, Any], merged)
 
 
 def _merge(

@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from prefdisco.bootstrap import RESAMPLES, SMALLEST, Bootstrap, Estimate
+from prefdisco.health import thinking_health, vitals_of
 from prefdisco.schema import Episode, Grade, Usage
 
 Unit = tuple[str, int]  # (scenario id, seed)
@@ -22,6 +23,8 @@ Ceiling = Mapping[
 ]  # scenario id -> {"alignment": 1..5, "questions": count} of the best possible agent
 EQUAL = "oracle equals baseline"
 UNPAIRED = "no scenario has baseline, oracle and this condition"
+UNSWAPPED = "no scenario has baseline, discovery and swapped"
+NO_GAIN = "discovery does not gain on baseline: the interval of the difference holds zero"
 
 
 def preference_alignment(grades: Iterable[Grade], weights: Mapping[str, float]) -> float:
@@ -42,7 +45,7 @@ def normalized_by_scenario(episodes: Iterable[Episode], condition: str = "discov
     """
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for episode in _graded(episodes):
-        scores[episode.scenario_id][episode.condition].append(_alignment(episode))
+        scores[episode.scenario_id][episode.condition].append(episode.graded_alignment)
     normalized: dict[str, float | None] = {}
     for scenario, by_condition in scores.items():
         if all(name in by_condition for name in ("baseline", "oracle", condition)):
@@ -60,18 +63,25 @@ def summarize(
     for episode in good:
         by_condition.setdefault(episode.condition, {})[_unit(episode)] = episode
     boot = Bootstrap([episode.problem_id for episode in good], resamples)
+    vitals = vitals_of(good)
     failed = [episode for episode in episodes if episode.error is not None]
     summary: dict[str, Any] = {
         "scenarios": len({episode.scenario_id for episode in episodes}),
         "seeds": sorted({episode.seed for episode in episodes}),
         "errors": len(failed),
-        "conditions": {name: _condition(boot, by_condition, name) for name in sorted(by_condition, key=_order)},
+        "conditions": {
+            name: {
+                **_condition(boot, by_condition, name),
+                "thinking": thinking_health(boot, [vital for vital in vitals if vital.condition == name]),
+            }
+            for name in sorted(by_condition, key=_order)
+        },
     }
     if "discovery" in by_condition:
         summary["discovery"] = _discovery(boot, by_condition)
     if ceiling is not None:
         summary["ceiling"] = _ceiling(boot, by_condition, ceiling)
-    summary["thinking"] = thinking_health(good)
+    summary["thinking"] = thinking_health(boot, vitals)
     summary["usage"] = _usage(episodes)
     summary["failed"] = [
         {"scenario": e.scenario_id, "condition": e.condition, "seed": e.seed, "error": e.error} for e in failed
@@ -90,38 +100,14 @@ def _usage(episodes: Sequence[Episode]) -> dict[str, Any]:
     return {**sum(roles.values(), Usage()).model_dump(), "roles": parts}
 
 
-def thinking_health(episodes: Iterable[Episode]) -> dict[str, float | None]:
-    """Is thinking alive? Shares on 0..1, None where there is nothing to count.
-
-    parse_rate: agent turns that were well formed. repetition: repeated 4-grams of words among all 4-grams, within one
-    turn's thinking (0 in healthy text, near 1 in a loop). tokens: mean words of thinking an agent turn.
-    """
-    turns = malformed = grams = repeated = words = 0
-    for episode in episodes:
-        malformed += episode.malformed_turns
-        for message in episode.messages:
-            if message.role == "assistant":
-                turns += 1
-                split = message.thinking.split()
-                words += len(split)
-                count = max(len(split) - 3, 0)
-                grams += count
-                repeated += count - len(set(zip(split, split[1:], split[2:], split[3:], strict=False)))
-    return {
-        "parse_rate": 1 - malformed / turns if turns else None,
-        "repetition": repeated / grams if grams else None,
-        "tokens": words / turns if turns else None,
-    }
-
-
 def _condition(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]], name: str) -> dict[str, Any]:
     """The figures that every condition has."""
     group = list(by_condition[name].values())
     problems = [episode.problem_id for episode in group]
     figures: dict[str, Any] = {
         "n": len(group),
-        "accuracy": boot.mean(problems, [float(bool(episode.correct)) for episode in group], "no episodes"),
-        "alignment": boot.mean(problems, [_alignment(episode) for episode in group], "no episodes"),
+        "accuracy": boot.mean(problems, [_right(episode) for episode in group], "no episodes"),
+        "alignment": boot.mean(problems, [episode.graded_alignment for episode in group], "no episodes"),
         "questions": boot.mean(problems, [len(episode.questions) for episode in group], "no episodes"),
         "questions_histogram": {str(k): n for k, n in sorted(Counter(len(e.questions) for e in group).items())},
     }
@@ -140,8 +126,10 @@ def _discovery(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode
         figures["normalized_alignment"] = _normalized(boot, by_condition, "discovery")
         figures["negative_rate"] = _negative_rate(boot, by_condition, "discovery")
         pairs = _units(by_condition, "baseline", "discovery")
-        changes = [float(bool(own.correct)) - float(bool(base.correct)) for base, own in pairs]
+        changes = [_right(own) - _right(base) for base, own in pairs]
         figures["accuracy_change"] = boot.mean([own.problem_id for _, own in pairs], changes, "no pairs")
+        if "swapped" in by_condition:
+            figures["swap_drop"] = _swap_drop(boot, by_condition)
     revealing = [sum(question.revealed is not None for question in episode.questions) for episode in group]
     asked = [len(episode.questions) for episode in group]
     changed, turns = [sum(episode.adaptive) for episode in group], [len(episode.adaptive) for episode in group]
@@ -165,7 +153,7 @@ def _ceiling(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]]
         "alignment": boot.mean(problems, best, UNPAIRED),
         "normalized_alignment": boot.ratio(
             problems,
-            (best, *([_alignment(pair[side]) for pair in pairs] for side in (0, 1))),
+            (best, *([pair[side].graded_alignment for pair in pairs] for side in (0, 1))),
             lambda t: (100 * (t[:, 0] - t[:, 1]), t[:, 2] - t[:, 1]),
             EQUAL if pairs else UNPAIRED,
         ),
@@ -173,8 +161,8 @@ def _ceiling(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]]
         "share_of_ceiling": boot.ratio(
             [base.problem_id for base, _ in share],
             (
-                [_alignment(own) for _, own in share],
-                [_alignment(base) for base, _ in share],
+                [own.graded_alignment for _, own in share],
+                [base.graded_alignment for base, _ in share],
                 [ceiling[base.scenario_id]["alignment"] for base, _ in share],
             ),
             lambda t: (100 * (t[:, 0] - t[:, 1]), t[:, 2] - t[:, 1]),
@@ -185,7 +173,7 @@ def _ceiling(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]]
 
 def _normalized(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]], name: str) -> Estimate:
     triples = _units(by_condition, "baseline", "oracle", name)
-    columns = [[_alignment(triple[side]) for triple in triples] for side in range(3)]
+    columns = [[triple[side].graded_alignment for triple in triples] for side in range(3)]
     return boot.ratio(
         [triple[0].problem_id for triple in triples],
         columns,
@@ -194,10 +182,24 @@ def _normalized(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episod
     )
 
 
+def _swap_drop(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]]) -> Estimate:
+    """100 * (discovery - swapped) / (discovery - baseline): how much of the gain is made of this person's answers.
+
+    Null where there is no gain to share out: a ratio over what may be zero says nothing.
+    """
+    triples = _units(by_condition, "baseline", "discovery", "swapped")
+    problems = [triple[0].problem_id for triple in triples]
+    base, own, other = ([triple[side].graded_alignment for triple in triples] for side in range(3))
+    gain = boot.mean(problems, [b - a for a, b in zip(base, own, strict=True)], UNSWAPPED)
+    if gain["mean"] is None or gain["ci"][0] <= 0:
+        return {"mean": None, "ci": None, "reason": NO_GAIN if triples else UNSWAPPED}
+    return boot.ratio(problems, (base, own, other), lambda t: (100 * (t[:, 1] - t[:, 2]), t[:, 1] - t[:, 0]), NO_GAIN)
+
+
 def _negative_rate(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]], name: str) -> Estimate:
     """Share of units strictly below their baseline."""
     pairs = _units(by_condition, "baseline", name)
-    harmed = [float(_alignment(own) < _alignment(base) - SMALLEST) for base, own in pairs]
+    harmed = [float(own.graded_alignment < base.graded_alignment - SMALLEST) for base, own in pairs]
     return boot.mean([own.problem_id for _, own in pairs], harmed, "no pairs")
 
 
@@ -215,10 +217,8 @@ def _unit(episode: Episode) -> Unit:
     return (episode.scenario_id, episode.seed)
 
 
-def _alignment(episode: Episode) -> float:
-    if episode.alignment is None or episode.correct is None:
-        raise ValueError(f"episode {episode.key} has neither a grade nor an error: grade it first")
-    return episode.alignment
+def _right(episode: Episode) -> float:
+    return float(bool(episode.correct))
 
 
 def _revealed_weight(episode: Episode) -> float:

@@ -57,10 +57,16 @@ def by_problem(scenarios: Iterable[Scenario]) -> list[list[Scenario]]:
     groups: dict[str, list[Scenario]] = {}
     for scenario in scenarios:
         group = groups.setdefault(scenario.problem.id, [])
-        if group and group[0].problem != scenario.problem:
+        if group and _asked(group[0]) != _asked(scenario):
             raise DataError(
                 f"scenarios {group[0].id!r} and {scenario.id!r}: different problems share the id "
                 f"{scenario.problem.id!r}; evaluate files of different tasks one by one"
             )
         group.append(scenario)
     return list(groups.values())
+
+
+def _asked(scenario: Scenario) -> tuple[object, ...]:
+    """What an answer depends on. Pocket can draw one question at two difficulties."""
+    problem = scenario.problem
+    return problem.question, problem.options, problem.answer

@@ -183,7 +183,10 @@ class Episode(Record):
     alignment: float | None = None
     family: str | None = None
     domain: str = ""
-    weights: dict[str, float] = Field(default_factory=dict)
+    weights: dict[str, float] = Field(default_factory=dict)  # of the scenario's own profile, by attribute
+    values: dict[str, str] = Field(default_factory=dict)  # what it prefers, by attribute; none in older files
+    answered_by: str | None = None  # the scenario whose person answered, where that is another one
+    consistent: bool | None = None  # the response states what the thinking arrived at; None where that is not read
     adaptive: tuple[bool, ...] = ()
     usage: Usage = Usage()  # the agent's; user and judge have their own
     user_usage: Usage = Usage()
@@ -195,6 +198,13 @@ class Episode(Record):
     def key(self) -> tuple[str, str, int]:
         """What makes an episode the same episode: (scenario id, condition, seed)."""
         return (self.scenario_id, self.condition, self.seed)
+
+    @property
+    def graded_alignment(self) -> float:
+        """`alignment`, which an episode has that was graded; ValueError for one that was not."""
+        if self.alignment is None or self.correct is None:
+            raise ValueError(f"episode {self.key} has neither a grade nor an error: grade it first")
+        return self.alignment
 
 
 def read_jsonl(path: str | Path, record: type[R]) -> Iterator[R]:

@@ -86,13 +86,17 @@ class Shuffled:
     """`user`, answering for another scenario's person: a control. An agent that listens must lose its gain.
 
     The partners are a permutation of the scenarios without fixed points, drawn by `seed`; partners are of different
-    persona types wherever no type holds more than half of the scenarios. An answer counts as revealing only where both
-    profiles agree on it.
+    persona types. Where one type holds more than half of the scenarios there is no such permutation, and the others
+    stand in several times. With one type only, partners are different people. An answer counts as revealing only where
+    both profiles agree on it. Raises ConfigError where all scenarios have the same person.
     """
 
     def __init__(self, user: User, scenarios: Sequence[Scenario], seed: int = 0) -> None:
-        if len(scenarios) < 2:
-            raise ConfigError(f"shuffled({user.name}): needs at least 2 scenarios, got {len(scenarios)}")
+        if len({scenario.persona.id for scenario in scenarios}) < 2:
+            raise ConfigError(
+                f"condition swapped: needs scenarios of at least 2 people to swap, got {len(scenarios)} of 1; "
+                "raise limit, or leave swapped out"
+            )
         self.user = user
         self.name = f"shuffled({user.name})"
         order = sorted(scenarios, key=lambda scenario: scenario.id)
@@ -101,7 +105,14 @@ class Shuffled:
         # Sorted by type, a shift by the largest type's size leaves no type on itself unless that type holds over half.
         largest = max(Counter(map(_kind_of_person, order)).values())
         shift = min(largest, len(order) - 1)
-        self.partner = {scenario.id: order[(index + shift) % len(order)] for index, scenario in enumerate(order)}
+        self.partner: dict[str, Scenario] = {}
+        for index, scenario in enumerate(order):
+            other = order[(index + shift) % len(order)]
+            if _kind_of_person(other) == _kind_of_person(scenario):
+                strangers = [each for each in order if _kind_of_person(each) != _kind_of_person(scenario)]
+                strangers = strangers or [each for each in order if each.persona.id != scenario.persona.id]
+                other = strangers[index % len(strangers)]
+            self.partner[scenario.id] = other
 
     async def reply(self, scenario: Scenario, messages: Sequence[Message], question: str, seed: int) -> Reply:
         """The partner's answer to `question`."""

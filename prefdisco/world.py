@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from prefdisco.config import ConfigError
 from prefdisco.elicitation import BeliefFactory, Policy, get_policy
+from prefdisco.elicitation.grades import Grade, plain_grade
 from prefdisco.judges import Judge, load_judge
 from prefdisco.schema import Scenario
 from prefdisco.users import User, is_pocket, load_user
@@ -18,20 +19,20 @@ from prefdisco.users import User, is_pocket, load_user
 
 @dataclass(frozen=True)
 class World:
-    """User, judge, and what a question policy needs: a belief about the person, and words for its questions."""
+    """User, judge, and what a question policy needs: scenarios to learn a belief from, and words for its questions."""
 
     user: User
     judge: Judge
-    belief: BeliefFactory | None
+    scenarios: Sequence[Scenario]
     question: Callable[[Scenario, str, int], str]  # scenario, attribute, seed -> the text of a question
     wondering: Callable[[str], str]  # attribute -> what an agent thinks before it asks
 
-    def policy(self, name: str, budget: int, cost: float) -> Policy:
-        """The question policy called `name`; ConfigError where this world has no belief to ask from."""
-        if self.belief is None:
-            raise ConfigError(f"data.policy={name}: these scenarios have no belief model; use data.policy=self")
+    def policy(self, name: str, budget: int, cost: float, belief: str = "exact") -> Policy:
+        """The question policy called `name`, asking from the belief called `belief`: the exact one, or one that is
+        learned from this world's scenarios. Raises ConfigError for names that there are not, or not here."""
+        known = belief_of(belief, self.scenarios, self.scenarios, "data.belief")
         try:
-            return get_policy(name, self.belief, budget, cost)
+            return get_policy(name, known, budget, cost)
         except ValueError as error:
             raise ConfigError(f"data.policy={name}: {error}") from None
 
@@ -40,11 +41,40 @@ def world_of(scenarios: Sequence[Scenario], user: str = "passive", judge: str = 
     """The world of `scenarios`, all of one kind. Raises ConfigError for a user or judge that they cannot have."""
     who, grader = load_user(user, scenarios), load_judge(judge, scenarios)
     if not is_pocket(scenarios):
-        return World(who, grader, None, _plain_question, lambda attribute: f"I do not know about {attribute} yet.")
+        return World(who, grader, scenarios, _plain_question, lambda attribute: f"I do not know about {attribute} yet.")
     from prefdisco.pocket.attributes import ask, unknown
+
+    return World(who, grader, scenarios, lambda scenario, attribute, seed: ask(attribute, seed), unknown)
+
+
+def belief_of(name: str, scenarios: Sequence[Scenario], training: Sequence[Scenario], key: str) -> BeliefFactory:
+    """The belief called `name` about the people of `scenarios`: `exact`, or learned from `training`.
+
+    Raises ConfigError, naming the configuration's `key`, for `exact` where the world is not computed and for an
+    unknown name.
+    """
+    from prefdisco.elicitation.beliefs import LEARNED, learn
+
+    if name != "exact":
+        if name not in LEARNED:
+            raise ConfigError(f"{key}={name}: unknown belief; choose one of exact, {', '.join(LEARNED)}")
+        return learn(name, training, grade_of(scenarios))
+    if not is_pocket(scenarios):
+        raise ConfigError(
+            f"{key}=exact: only Pocket's posterior is known exactly; choose a learned belief: {', '.join(LEARNED)}"
+        )
     from prefdisco.pocket.belief import belief
 
-    return World(who, grader, belief, lambda scenario, attribute, seed: ask(attribute, seed), unknown)
+    return belief
+
+
+def grade_of(scenarios: Sequence[Scenario]) -> Grade:
+    """How plans for these scenarios are graded: by the world's own rule where it is computed."""
+    if not is_pocket(scenarios):
+        return plain_grade
+    from prefdisco.pocket.attributes import grade
+
+    return grade
 
 
 def _plain_question(scenario: Scenario, attribute: str, seed: int) -> str:

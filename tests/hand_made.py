@@ -110,21 +110,29 @@ def episode(
     weights: dict[str, float] | None = None,
     adaptive: tuple[bool, ...] = (),
     malformed: int = 0,
+    before: Sequence[str] = (),
+    truncated: bool = False,
+    values: dict[str, str] | None = None,
+    consistent: bool | None = None,
 ) -> Episode:
-    """A graded episode without a dialogue, but for one assistant message with `thinking`."""
+    """A graded episode of the agent's turns alone: their thinking is `before`, and in the last one `thinking`."""
     return Episode(
         scenario_id=f"{problem}/{persona}",
         problem_id=problem,
         persona_id=persona,
         condition=condition,
         seed=seed,
-        messages=(Message(role="assistant", content="x", thinking=thinking),),
+        messages=tuple(Message(role="assistant", content="x", thinking=text) for text in (*before, thinking)),
+        thinking=thinking,
         questions=tuple(Question(text="?", answer="!", revealed=name) for name in revealed),
         correct=None if error else correct,
         alignment=None if error else alignment,
         weights=weights or {"tone": 0.6, "format": 0.4},
         adaptive=adaptive,
         malformed_turns=malformed,
+        truncated=truncated,
+        values=values or {},
+        consistent=consistent,
         usage=Usage(calls=1),
         error=error,
     )

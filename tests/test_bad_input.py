@@ -95,7 +95,8 @@ def test_a_wrong_recipe_name_names_the_nearest(complaint: Run, here: Path) -> No
     assert complaint(sft.main, "recipe=selfdistil").endswith("did you mean selfdistill?")
     assert complaint(pretrain.main, "recipe=pockt").endswith("did you mean pocket?")
     assert "run train/pretrain.py recipe=pocket" in complaint(sft.main, "recipe=pocket")
-    assert complaint(sft.main) == "command line: choose a recipe with recipe=NAME; recipes are selfdistill"
+    line = complaint(sft.main)
+    assert line.startswith("command line: choose a recipe with recipe=NAME; recipes are ") and "selfdistill" in line
     assert complaint(sft.main, "recipe=mine.yaml") == "command line: recipe=mine.yaml: no such file"
     assert files(here) == []
 
@@ -392,7 +393,7 @@ def test_a_disk_that_fills_while_weights_are_saved_is_one_line_and_the_run_goes_
 
 def test_no_surviving_example_is_one_line_that_points_at_the_card(complaint: Run, here: Path, checkpoint: Path) -> None:
     line = complaint(sft.main, *SMALL, f"model={checkpoint}", "run=runs/out")
-    assert "no example survived the filters" in line
+    assert "no trace survived the filters" in line
     assert "| all | 2 | 0 |" in next(here.glob("runs/data/*/card.md")).read_text()
 
 

@@ -101,7 +101,11 @@ def test_an_unknown_key_is_named_before_the_missing_one_it_was_meant_for(folder:
     ("word", "expected"),
     [
         ("data.budget=many", "data.budget=many: expected int"),
-        ("data.policy=best", "data.policy=best: expected one of exact, random, fixed, self"),
+        (
+            "data.policy=best",
+            "data.policy=best: expected one of exact, expected_value, information_gain, "
+            "uncertainty, fixed, random, self",
+        ),
         ("eval.seeds=[0,x]", "eval.seeds=[0, x]: expected list of int"),
         ("eval.seeds=[]", "eval.seeds=[]: List should have at least 1 item"),
         ("data.margin=-1", "data.margin=-1: should be greater than or equal to 0"),
@@ -117,6 +121,28 @@ def test_a_wrong_value_is_shown_with_what_was_expected(folder: Path, word: str, 
 def test_a_wrong_value_in_the_file_names_the_file(folder: Path) -> None:
     (folder / "wrong.yaml").write_text("data: {budget: many}\n")
     assert complaint(folder, "recipe=wrong", "seed=1") == f"{folder}/wrong.yaml: data.budget=many: expected int"
+
+
+def test_a_recipe_extends_another_and_changes_only_what_it_says(folder: Path) -> None:
+    (folder / "none.yaml").write_text("extends: selfdistill\ndescription: less\ndata: {budget: 4}\n")
+    (folder / "less.yaml").write_text("extends: none\nteach: {thinking: none}\n")
+    parent, child = load(SFTRecipe, ["recipe=selfdistill"], folder), load(SFTRecipe, ["recipe=less"], folder)
+    assert (child.name, child.run, child.description) == ("less", "runs/less", "less")
+    assert child.data == parent.data.model_copy(update={"budget": 4}) and child.trainer == parent.trainer
+    assert child.teach.thinking == "none" and parent.teach.thinking == "own"
+    assert recipes(SFTRecipe, folder) == {
+        "less": "less", "none": "less", "selfdistill": "the model teaches itself"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("extends: nobody", "there is no"), ("extends: loop", "extends it in turn")]
+)
+def test_a_recipe_that_cannot_extend_is_one_line(folder: Path, text: str, message: str) -> None:
+    (folder / "loop.yaml").write_text(text + "\n")
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(SFTRecipe, ["recipe=loop"], folder)
+    assert str(caught.value).startswith(str(folder / "loop.yaml")) and "\n" not in str(caught.value)
 
 
 def test_a_wrong_recipe_lists_them_and_names_the_nearest(folder: Path) -> None:
@@ -207,3 +233,20 @@ def test_the_package_and_its_command_line_import_nothing_heavy() -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_every_shipped_recipe_loads(path: Path) -> None:
+    kind = PretrainRecipe if path.stem == "pocket" else SFTRecipe
+    recipe = load(kind, [f"recipe={path}"])
+    assert recipe.name == path.stem and recipe.description and recipe.trainer
+
+
+def test_the_rivals_differ_in_what_they_teach_and_in_nothing_else() -> None:
+    main_ = load(SFTRecipe, ["recipe=selfdistill"])
+    rivals = [load(SFTRecipe, [f"recipe={name}"]) for name in list(recipes(SFTRecipe)) if name != "selfdistill"]
+    same = {"name", "run", "description", "teach"}
+    assert len({recipe.teach.model_dump_json() for recipe in [main_, *rivals]}) == 1 + len(rivals) >= 5
+    assert all(rival.model_dump(exclude=same) == main_.model_dump(exclude=same) for rival in rivals)

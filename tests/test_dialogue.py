@@ -148,7 +148,7 @@ def test_prompts_state_what_the_condition_grants() -> None:
 
 
 def test_only_answers_that_cannot_know_the_persona_are_shared() -> None:
-    names = ["baseline", "generic", "discovery", "oracle", "oracle_preferences", "attributes", "fixed(1)"]
+    names = ["baseline", "generic", "discovery", "oracle", "oracle_preferences", "attributes", "swapped", "fixed(1)"]
     assert [name for name in names if parse_condition(name).shared] == ["baseline", "generic"]
 
 
@@ -168,6 +168,21 @@ def test_shuffled_user_answers_for_somebody_of_another_type() -> None:
     assert all(shuffled.partner[made.id].persona.type != made.persona.type for made in world)
     told = asyncio.run(shuffled.reply(world[0], [], "Which tone?", 0))
     assert told == Reply(shuffled.partner[world[0].id].profile[0].value, None)
+
+
+def test_nobody_answers_for_themselves_even_where_one_type_is_the_most() -> None:
+    kinds = ("cook", "cook", "cook", "cook", "coach")
+    world = [scenario(f"p{n}", f"person{n}", type=kind) for n, kind in enumerate(kinds)]
+    partner = Shuffled(TruthfulUser(), world).partner
+    assert all(partner[made.id].persona.type != made.persona.type for made in world)
+    alike = [scenario(f"p{n}", "ann" if n < 4 else "bob", type="cook") for n in range(5)]
+    partner = Shuffled(TruthfulUser(), alike).partner
+    assert all(partner[made.id].persona.id != made.persona.id for made in alike)
+
+
+def test_swapping_the_answers_of_one_person_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"condition swapped: .*at least 2 people.*got 3 of 1; raise limit"):
+        Shuffled(TruthfulUser(), [scenario(f"p{n}", "ann") for n in range(3)])
 
 
 def test_user_of_another_world_is_refused_in_one_line() -> None:

@@ -12,12 +12,15 @@ import torch
 from tiny import tiny_llama, tiny_tokenizer
 
 from prefdisco.conditions import parse_condition, prompt
-from prefdisco.config import DataConfig, Mix
+from prefdisco.config import DataConfig, Mix, TeachConfig
 from prefdisco.elicitation import replay
-from prefdisco.engine.dataset import IGNORED, row, rows
+from prefdisco.elicitation.beliefs import LearnedBelief
+from prefdisco.elicitation.policies import ExpectedValuePolicy
 from prefdisco.engine.dialogues import Interview, close, interview, told
 from prefdisco.engine.filters import VERDICTS, Seer, best, verdict
-from prefdisco.engine.selfdistill import SelfDistill, example, summary_of, weights
+from prefdisco.engine.outcomes import Outcome, Talk, summary_of
+from prefdisco.engine.selfdistill import SelfDistill, weights
+from prefdisco.engine.teaching import IGNORED, lessons, rows
 from prefdisco.grading import graded
 from prefdisco.llm.base import Completion, Conversation, Sampling
 from prefdisco.llm.local import LocalModel
@@ -66,7 +69,8 @@ class Author:
         system = conversation.messages[0].content if conversation.messages[0].role == "system" else ""
         text = write(problem, {**stated(system), **self.extra}, random.Random(sampling.seed))
         text = text.replace(problem.answer, "999") if self.wrong else text
-        raw = join_thinking("I know." if conversation.thinking else "", text)
+        known = "I know. This is wanted." if system else "I know."
+        raw = join_thinking(known if conversation.thinking else "", text)
         self.forced(conversation, raw)
         return Completion(raw, "stop", Usage(calls=1))
 
@@ -132,7 +136,7 @@ def test_best_is_the_first_of_the_highest_kept() -> None:
 # dialogues
 
 
-@pytest.mark.parametrize("policy", ["exact", "greedy", "random", "fixed"])
+@pytest.mark.parametrize("policy", ["exact", "expected_value", "random", "fixed"])
 def test_an_interview_reveals_exactly_what_the_profile_says(policy: str) -> None:
     for scenario in SCENARIOS:
         found = talk(scenario, policy)
@@ -223,8 +227,9 @@ def test_the_mask_covers_exactly_the_agents_turns(local: LocalModel) -> None:
 
 
 def test_rows_learn_the_agents_tokens_and_nothing_else(local: LocalModel) -> None:
-    tokens = engine(local).tokens(close(talk(SCENARIOS[0]), "So 3.", "Answer: 3."))
-    made = row(example("discovery", tokens))
+    messages = close(talk(SCENARIOS[0]), "So 3.", "Answer: 3.")
+    tokens = engine(local).tokens(messages)
+    (made,) = rows([Talk.of("discovery", messages, tokens)])
     assert made["input_ids"] == tokens.ids
     assert [label != IGNORED for label in made["labels"]] == [bool(own) for own in tokens.mask]
     assert all(label in (IGNORED, token) for label, token in zip(made["labels"], tokens.ids, strict=True))
@@ -249,7 +254,7 @@ def test_a_trace_never_uses_what_was_not_revealed(local: LocalModel) -> None:
         outcome = asyncio.run(made.run(scenario))
         dialogue = asyncio.run(made.dialogue(scenario))
         allowed = {p.attribute for p in dialogue.revealed}
-        for each in outcome.examples:
+        for each in lessons([outcome], TeachConfig(), local.chat):
             kept += 1
             text = str(local.tokenizer.decode(each.ids))
             response = text.rpartition("###RESPONSE###: ")[2].removesuffix("<|im_end|>")
@@ -270,18 +275,18 @@ def test_touches_out_of_the_air_are_unjustified(local: LocalModel) -> None:
         extra = next(name for name in ("tone", "summary", "heading", "closing") if name not in revealed)
         author = Author(local, {extra: next(iter(DIMENSIONS[extra].values))})
         outcome = asyncio.run(engine(author).run(scenario))
-        assert set(outcome.verdicts) == {"unjustified"} and outcome.examples == ()
+        assert set(outcome.verdicts) == {"unjustified"} and outcome.talks == ()
 
 
 def test_wrong_traces_are_dropped(local: LocalModel) -> None:
     outcome = asyncio.run(engine(Author(local, wrong=True)).run(SCENARIOS[0]))
-    assert set(outcome.verdicts) == {"wrong"} and outcome.examples == () and not outcome.generic_correct
+    assert set(outcome.verdicts) == {"wrong"} and outcome.talks == () and not outcome.generic_correct
 
 
 def test_where_nothing_was_revealed_the_generic_answer_is_the_trace(local: LocalModel) -> None:
     outcome = asyncio.run(engine(Author(local), budget=0).run(SCENARIOS[0]))
     assert (outcome.questions, outcome.revealed, outcome.verdicts) == (0, 0, {"kept": 1})
-    response = str(local.tokenizer.decode(outcome.examples[0].ids)).rpartition("###RESPONSE###: ")[2]
+    response = str(local.tokenizer.decode(outcome.talks[0].ids)).rpartition("###RESPONSE###: ")[2]
     assert PocketJudge().touched(SCENARIOS[0], response.removesuffix("<|im_end|>")) == set()
 
 
@@ -304,16 +309,132 @@ def test_the_mix_adds_each_kind_in_its_share_and_is_the_same_every_time(local: L
     again = [asyncio.run(engine(Author(local), mix=everything).run(s)) for s in SCENARIOS[:6]]
     assert made == again
     for outcome in made:
-        assert [e.kind for e in outcome.examples] == ["discovery", "plain", "oracle", "no_think"]
-        texts = {e.kind: str(local.tokenizer.decode(e.ids)) for e in outcome.examples}
+        taught = lessons([outcome], TeachConfig(), local.chat)
+        assert [each.kind for each in taught] == ["discovery", "plain", "oracle", "no_think"]
+        texts = {each.kind: str(local.tokenizer.decode(each.ids)) for each in taught}
         assert "assistant\n<think></think>" in texts["no_think"] and "<think>I know." in texts["plain"]
         assert "<|im_start|>system" in texts["oracle"] and "<|im_start|>system" not in texts["plain"]
     counts = summary_of(made)
-    assert counts["examples"] == {"discovery": 6, "plain": 6, "oracle": 6, "no_think": 6}
-    assert counts["survived"] == counts["scenarios"] == 6 and len(rows(made)) == 24
-    assert counts["learned_tokens"] == sum(sum(e.mask) for o in made for e in o.examples) < counts["tokens"]
+    assert counts["survived"] == counts["scenarios"] == 6
 
 
 def test_policy_self_lets_the_model_ask_its_own_questions(local: LocalModel) -> None:
     outcome = asyncio.run(engine(Author(local), policy="self").run(SCENARIOS[0]))
     assert (outcome.questions, outcome.revealed) == (0, 0)  # this author never asks
+
+
+def test_a_learned_belief_is_fitted_on_the_training_scenarios(local: LocalModel) -> None:
+    made = engine(Author(local), policy="expected_value", belief="prior")
+    assert isinstance(made.policy, ExpectedValuePolicy)
+    belief = made.policy.factory(SCENARIOS[0])
+    assert isinstance(belief, LearnedBelief) and belief.key[0] == "prior"
+    assert set(belief.candidates) == {p.attribute for s in SCENARIOS for p in s.profile}
+    assert asyncio.run(made.dialogue(SCENARIOS[0])).questions
+
+
+def test_hard_scenarios_get_more_tries(local: LocalModel) -> None:
+    class Slow(Author):
+        """Right only in its last of six tries."""
+
+        async def complete(self, conversation: Conversation, sampling: Sampling) -> Completion:
+            told_all = conversation.messages[0].role == "system"
+            self.wrong = told_all and sum(len(each.messages) > 1 for each in self.seen) < 5
+            return await super().complete(conversation, sampling)
+
+    few = asyncio.run(engine(Slow(local), samples=2, most_samples=4).run(SCENARIOS[0]))
+    assert few.verdicts == {"wrong": 4} and not few.talks
+    more = asyncio.run(engine(Slow(local), samples=2, most_samples=6).run(SCENARIOS[0]))
+    assert more.verdicts == {"wrong": 5, "kept": 1} and more.talks
+
+
+# what recipes teach
+
+
+@pytest.fixture(scope="module")
+def outcome(local: LocalModel) -> Outcome:
+    """One scenario's talks, with every kind of the mix."""
+    made = engine(Author(local), mix=Mix(plain=0.25, oracle=0.25, no_think=0.25))
+    return asyncio.run(made.run(SCENARIOS[0]))
+
+
+def last(local: LocalModel, talk: Talk) -> str:
+    """The agent's last turn, as its tokens say it."""
+    start = spans(talk.mask)[-1][0]
+    return str(local.tokenizer.decode(talk.ids[start:])).removesuffix("<|im_end|>")
+
+
+def test_each_recipe_teaches_its_thinking_and_its_answer(local: LocalModel, outcome: Outcome) -> None:
+    own, generic = outcome.talk("discovery"), outcome.talk("generic")
+    assert own is not None and generic is not None
+    answer, plain = own.messages[-1], generic.messages[-1]
+    assert parse_turn(answer.content).text != plain.content
+    expected = {
+        ("own", "personalized"): join_thinking(answer.thinking, answer.content),
+        ("generic", "personalized"): join_thinking(plain.thinking, answer.content),
+        ("none", "personalized"): answer.content,
+        ("generic", "generic"): join_thinking(plain.thinking, answer.content.partition(": ")[0]),
+    }
+    for (thinking, kind), text in expected.items():
+        teach = TeachConfig(thinking=thinking, answer=kind)  # type: ignore[arg-type]
+        said = last(local, lessons([outcome], teach, local.chat)[0])
+        assert said.startswith(text)
+        assert parse_turn(said).text == (plain.content if kind == "generic" else parse_turn(answer.content).text)
+
+
+def test_without_dialogue_the_preferences_stand_in_the_prompt(local: LocalModel, outcome: Outcome) -> None:
+    stated_talk = lessons([outcome], TeachConfig(dialogue=False), local.chat)[0]
+    assert stated_talk.kind == "stated" and [m.role for m in stated_talk.messages] == ["system", "user", "assistant"]
+    own = outcome.talk("discovery")
+    assert own is not None and stated_talk.messages[-1].content == parse_turn(own.messages[-1].content).text
+
+
+def test_no_thinking_is_left_anywhere_and_nothing_else_changes(local: LocalModel, outcome: Outcome) -> None:
+    before = lessons([outcome], TeachConfig(), local.chat)
+    after = lessons([outcome], TeachConfig(thinking="none"), local.chat)
+    assert [talk.kind for talk in after] == [talk.kind for talk in before]
+    for old, new in zip(before, after, strict=True):
+        said = [(m.role, m.content) for m in old.messages]
+        assert [(m.role, m.content) for m in new.messages] == said and not any(m.thinking for m in new.messages)
+        assert read(old) == read(new)
+        text = str(local.tokenizer.decode(new.ids))
+        assert "<think>" not in text.replace("<think></think>", "")
+        assert ("<think></think>" in text) == (new.kind == "no_think")
+
+
+def read(talk: Talk) -> list[int]:
+    """The tokens that are not the agent's."""
+    return [token for token, own in zip(talk.ids, talk.mask, strict=True) if not own]
+
+
+def test_what_a_recipe_keeps_keeps_its_recorded_tokens(local: LocalModel, outcome: Outcome) -> None:
+    for talk in lessons([outcome], TeachConfig(), local.chat):
+        assert talk is outcome.talk(talk.kind)
+    own, changed = outcome.talk("discovery"), lessons([outcome], TeachConfig(thinking="generic"), local.chat)[0]
+    assert own is not None
+    start = spans(own.mask)[-1][0]
+    assert changed.ids[:start] == own.ids[:start] and changed.ids != own.ids
+
+
+def test_a_scenario_without_a_right_generic_answer_teaches_none(local: LocalModel, outcome: Outcome) -> None:
+    bare = outcome.model_copy(update={"talks": tuple(t for t in outcome.talks if t.kind != "generic")})
+    assert [t.kind for t in lessons([bare], TeachConfig(thinking="generic"), local.chat)] == [
+        "plain",
+        "oracle",
+        "no_think",
+    ]
+    assert lessons([bare], TeachConfig(), local.chat)[0].kind == "discovery"
+
+
+def test_further_scenarios_give_their_interview_alone(local: LocalModel) -> None:
+    author = Author(local)
+    found = asyncio.run(engine(author).interview(SCENARIOS[0]))
+    assert author.seen == [] and found.verdicts == {} and found.questions == BUDGET
+    (whole,) = found.talks
+    text = str(local.tokenizer.decode(whole.ids))
+    assert (
+        text.count("ask_question'\n") == BUDGET and "final_answer'\n" not in text and whole.ids[-1] in local.chat.ends
+    )
+    assert lessons([found], TeachConfig(), local.chat) == [whole]
+    assert lessons([found], TeachConfig(dialogue=False), local.chat) == []  # nobody asks there
+    counts = summary_of([found])
+    assert counts["scenarios"] == 0 and counts["interviews"] == 1

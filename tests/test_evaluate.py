@@ -13,7 +13,7 @@ from prefdisco.files import RunError, claim
 from prefdisco.judges import Verdict
 from prefdisco.llm.base import Conversation, ModelError, Sampling
 from prefdisco.protocol import format_final, format_question
-from prefdisco.scenarios import load_scenarios
+from prefdisco.scenarios import by_problem, load_scenarios
 from prefdisco.schema import DataError, Episode, Scenario, read_jsonl
 from tests.hand_made import Agent, TruthfulUser, WordJudge, scenario
 
@@ -161,6 +161,12 @@ def test_different_problems_that_share_an_id_are_refused() -> None:
         evaluate(Agent(speak), scenarios=[WORLD[0], WORLD[0].model_copy(update={"id": "p0/else", "problem": other})])
 
 
+def test_one_question_drawn_at_two_difficulties_is_one_problem() -> None:
+    heldout = load_scenarios("pocket:heldout", limit=500)
+    assert len({(s.problem.id, s.problem.difficulty) for s in heldout}) > len({s.problem.id for s in heldout})
+    assert len(by_problem(heldout)) == len({s.problem.question for s in heldout})
+
+
 def test_run_folder_takes_more_scenarios_but_no_other_settings(tmp_path: Path) -> None:
     config = EvaluateConfig(agent="some/model", run=str(tmp_path))
 
@@ -170,11 +176,12 @@ def test_run_folder_takes_more_scenarios_but_no_other_settings(tmp_path: Path) -
 
     take()
     take(limit=500, seeds=[0, 1])
+    take(conditions=["baseline", "swapped"])
     with pytest.raises(RunError, match=r"temperature=.*run=FOLDER"):
         take(temperature=0.1)
-    # Whose answers a shuffled user gives depends on who else there is.
-    shuffled = config.model_copy(update={"answers": "shuffled", "run": None})
-    assert run_folder(shuffled) != run_folder(shuffled.model_copy(update={"limit": 500}))
+    unnamed = config.model_copy(update={"run": None})
+    assert run_folder(unnamed) == run_folder(unnamed.model_copy(update={"limit": 500}))
+    assert run_folder(unnamed) != run_folder(unnamed.model_copy(update={"temperature": 0.1}))
 
 
 @pytest.mark.parametrize(

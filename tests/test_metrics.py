@@ -134,12 +134,24 @@ def test_ceiling_is_placed_between_the_agents_own_baseline_and_oracle() -> None:
     assert mean(found["questions"]) == 2.5
 
 
-def test_thinking_health() -> None:
-    loop = "so so so so so so so"  # four 4-grams, three of them repeated
-    episodes = [episode("a", "oracle", 3, thinking=loop), episode("b", "oracle", 3, thinking="a b c d e", malformed=1)]
-    health = summarize(episodes)["thinking"]
-    assert health == {"parse_rate": 0.5, "repetition": 3 / 6, "tokens": 6.0}
-    assert summarize([episode("a", "oracle", 3)])["thinking"]["repetition"] is None
+def test_swap_drop_is_the_share_of_the_gain_that_other_peoples_answers_do_not_bring() -> None:
+    rows = [("a", 2.0, 4.0, 5.0), ("b", 2.5, 3.5, 5.0)]  # gains 2 and 1
+    swapped = [episode("a", "swapped", 2.5), episode("b", "swapped", 2.6)]  # of which 1.5 and 0.9 are lost
+    summary = summarize([*three(rows), *swapped, episode("c", "swapped", 1.0)])  # c has no discovery: no pair
+    assert mean(summary["discovery"]["swap_drop"]) == pytest.approx(100 * 2.4 / 3)
+    assert mean(summary["conditions"]["swapped"]["normalized_alignment"]) == pytest.approx(100 * 0.6 / 5.5)
+    assert "swap_drop" not in summarize(three(rows))["discovery"]
+
+
+def test_swap_drop_is_paired_and_none_where_there_is_no_gain() -> None:
+    """Problems differ a lot, the share that is lost not at all: paired, its interval is a point."""
+    rows = [(f"p{n}", 1 + n / 10, 2 + n / 10, 3 + n / 10) for n in range(20)]
+    swapped = [episode(problem, "swapped", base + 0.25) for problem, base, _, _ in rows]
+    assert summarize([*three(rows), *swapped])["discovery"]["swap_drop"]["ci"] == pytest.approx([75, 75])
+    idle = [(f"p{n}", 3.0, 3.02 + 0.5 * (-1) ** n, 5.0) for n in range(20)]
+    swapped = [episode(problem, "swapped", 3.0) for problem, *_ in idle]
+    drop = summarize([*three(idle), *swapped])["discovery"]["swap_drop"]
+    assert drop["mean"] is None and "does not gain" in drop["reason"]
 
 
 def test_controls_are_normalized_too() -> None:
@@ -174,7 +186,7 @@ def test_report_holds_table_figures_and_errors(tmp_path: Any) -> None:
     rows = [(f"p{n}", 2 + n % 3 / 4, 3.0 + n % 5 / 4, 4.5) for n in range(8)]
     summary = summarize([*three(rows), episode("x", "oracle", 0, error="Timeout")])
     page = write_report(tmp_path, "A run", {"before": summary, "after": summary}).read_text()
-    assert "| discovery |" in page and "Timeout" in page
+    assert "| discovery |" in page and "| words a turn |" in page and "Timeout" in page
     for name in ("alignment", "accuracy_alignment", "questions"):
         assert f"figures/{name}.png" in page
         assert {path.suffix for path in (tmp_path / "figures").glob(f"{name}.*")} == {".png", ".svg"}

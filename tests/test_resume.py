@@ -27,14 +27,14 @@ SMALL = [
 ]
 
 
-def start(run: Path) -> subprocess.Popen[bytes]:
+def start(run: Path, *words: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "train/sft.py", *SMALL, f"run={run}"]
+    command = [sys.executable, "train/sft.py", *SMALL, *words, f"run={run}"]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def finish(run: Path) -> dict[str, Any]:
-    process = start(run)
+def finish(run: Path, *words: str) -> dict[str, Any]:
+    process = start(run, *words)
     output = process.communicate(timeout=400)[0].decode()
     assert process.returncode == 0, output[-3000:]
     summary: dict[str, Any] = json.loads((run / "summary.json").read_text())
@@ -81,12 +81,20 @@ def test_killed_in_evaluation_in_data_generation_and_in_training(tmp_path: Path,
 
 def test_a_finished_run_is_not_run_again(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
     run = tmp_path / "run"
-    assert finish(run) == uninterrupted  # the same command, the same numbers
+    summary = finish(run)
+    assert summary == uninterrupted  # the same command, the same numbers
+    assert all(estimate["ci"] is not None for estimate in summary["regression"].values())
+    assert "oracle alignment, after - before" in (run / "report.md").read_text()
     stamp = (run / "checkpoint" / "model.safetensors").stat().st_mtime_ns
     started = time.monotonic()
     assert finish(run) == uninterrupted
     assert (run / "checkpoint" / "model.safetensors").stat().st_mtime_ns == stamp
     assert time.monotonic() - started < 60
+
+    other = tmp_path / "other"  # another run can share its first evaluation, and its data
+    shared = finish(other, f"before={run / 'before'}", "teach.thinking=none", "trainer.num_train_epochs=1")
+    assert shared["before"] == uninterrupted["before"] and not (other / "before").exists()
+    assert shared["data"] == uninterrupted["data"] and "thinking: none" in (other / "data.md").read_text()
 
 
 def test_two_processes_make_the_data_once_and_agree(tmp_path: Path) -> None:

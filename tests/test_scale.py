@@ -25,7 +25,7 @@ from trl import SFTConfig
 
 from prefdisco.config import ConfigError, SFTRecipe, load
 from prefdisco.engine.dataset import OUTCOMES
-from prefdisco.engine.selfdistill import Example, Outcome
+from prefdisco.engine.outcomes import Outcome, Talk
 from prefdisco.pocket.corpus import documents
 from prefdisco.training import sft, tracking
 from prefdisco.training.batches import LikeLengths
@@ -85,9 +85,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
                 "revealed": 0,
                 "verdicts": {},
             }
-            example = Example(kind="dialogue", ids=row["input_ids"], mask=mask)
+            example = Talk(kind="plain", messages=(), ids=row["input_ids"], mask=mask)
             outcome = Outcome(
-                scenario_id=f"{number:03}", domain="math", generic_correct=True, examples=(example,), **nothing
+                scenario_id=f"{number:03}", domain="math", generic_correct=True, talks=(example,), **nothing
             )
             file.write(outcome.model_dump_json() + "\n")
     return World(tokenizer, rows, folder / "model", folder)
@@ -362,6 +362,11 @@ def test_a_recipe_that_does_not_fit_the_launch_is_refused(
     monkeypatch.setenv("FSDP_VERSION", "1")
     with pytest.raises(ConfigError, match=r"^accelerate: FSDP 1 is not supported; use configs/accelerate/fsdp2\.yaml"):
         check_launch(world.recipe(tmp_path))
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    check_launch(world.recipe(tmp_path, "optimizer=muon", "peft.r=2"))
+    for words in (["anchor=1"], ["anchor=1", "peft.r=2"]):
+        with pytest.raises(ConfigError, match=r"^command line: anchor=1: needs the weights themselves, whole"):
+            check_launch(world.recipe(tmp_path, *words))
     monkeypatch.delenv("ACCELERATE_USE_FSDP")
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")

@@ -1,13 +1,15 @@
-"""The data card: what a training set contains, how it was made, what the filters took, and examples to read."""
+"""The data card: how the talks were made and what the filters took; and for each recipe what it teaches, to read."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefdisco.config import SFTRecipe
 from prefdisco.engine.filters import VERDICTS
-from prefdisco.engine.selfdistill import Outcome
+from prefdisco.engine.outcomes import Talk
 from prefdisco.hashing import stable_seed
 
 if TYPE_CHECKING:
@@ -16,28 +18,26 @@ if TYPE_CHECKING:
 SHOWN = 10  # examples printed in the card
 
 
-def card(
-    recipe: SFTRecipe, counts: Mapping[str, Any], outcomes: Sequence[Outcome], tokenizer: PreTrainedTokenizerBase
-) -> str:
-    """The card as Markdown. The examples are chosen by a hash of their scenario, not by looking."""
+def card(recipe: SFTRecipe, counts: Mapping[str, Any]) -> str:
+    """The card of the data folder as Markdown: how its talks were made, and what each filter took."""
     data = recipe.data
-    examples = ", ".join(f"{count} {kind}" for kind, count in sorted(counts["examples"].items()))
+    more = f", up to {data.most_samples} where none was kept" if data.most_samples > data.samples else ""
+    belief = "" if data.policy == "self" else f" on belief `{data.belief}`"
     lines = [
-        f"# Data card: {recipe.name}",
+        "# Data card",
         "",
-        f"Made by `{recipe.model}` itself with engine `{data.engine}`: {data.samples} traces a scenario at temperature "
-        f"{data.temperature}, questions by policy `{data.policy}` (budget {data.budget}, cost {data.question_cost} "
-        f"alignment points), margin {data.margin}, seed {recipe.seed}.",
+        f"Written by `{recipe.model}` itself with engine `{data.engine}`: {data.samples} traces a scenario{more}, at "
+        f"temperature {data.temperature}, questions by policy `{data.policy}`{belief} (budget {data.budget}, cost "
+        f"{data.question_cost} alignment points), margin {data.margin}, seed {recipe.seed}.",
         "",
         f"- scenarios: {counts['scenarios']} from `{recipe.scenarios.source}`, training split; "
         f"{counts['survived']} survived",
-        f"- examples: {examples}",
-        f"- tokens: {counts['tokens']}, learned {counts['learned_tokens']}; longest example {counts['longest']}",
+        f"- further interviews: {counts['interviews']}",
         f"- questions a dialogue: {counts['questions']:.2f}, of which revealing {counts['revealed']:.2f}",
         f"- accuracy of the generic answers: {counts['generic_accuracy']:.3f}",
         "",
-        "What a student sees is the dialogue only. A trace is kept if it is well formed and right, uses nothing that "
-        "its dialogue did not reveal, and beats the generic answer by the margin on what was revealed.",
+        "A trace is kept if it is well formed and right, uses nothing that its dialogue did not reveal, and beats the "
+        "generic answer by the margin on what was revealed.",
         "",
         *_survivors(
             "all", {"all": {**counts["traces"], "scenarios": counts["scenarios"], "survived": counts["survived"]}}
@@ -45,11 +45,29 @@ def card(
     ]
     for field, groups in counts["by"].items():
         lines += _survivors(field, groups)
-    lines += ["## Examples", ""]
-    chosen = sorted((o for o in outcomes if o.examples), key=lambda o: stable_seed("card", o.scenario_id))[:SHOWN]
-    for outcome in chosen:
-        text = tokenizer.decode(outcome.examples[0].ids)
-        lines += [f"### {outcome.scenario_id}", "", "````text", str(text).strip(), "````", ""]
+    return "\n".join(lines)
+
+
+def lesson_card(recipe: SFTRecipe, folder: Path, talks: Sequence[Talk], tokenizer: PreTrainedTokenizerBase) -> str:
+    """What a recipe teaches, as Markdown: counts, and examples chosen by a hash of their tokens, not by looking."""
+    teach, kinds = recipe.teach, Counter(talk.kind for talk in talks)
+    sees = "the dialogue" if teach.dialogue else "the revealed preferences, stated"
+    thinking = {"own": "the trace's own", "generic": "that of a generic answer", "none": "none"}[teach.thinking]
+    lines = [
+        f"# What recipe {recipe.name} teaches",
+        "",
+        f"The student sees {sees}; thinking: {thinking}; answer: {teach.answer}. How the talks were written and "
+        f"filtered: `{folder / 'card.md'}`.",
+        "",
+        "- examples: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())),
+        f"- tokens: {sum(len(talk.ids) for talk in talks)}, learned {sum(sum(talk.mask) for talk in talks)}; "
+        f"longest example {max(len(talk.ids) for talk in talks)}",
+        "",
+        "## Examples",
+        "",
+    ]
+    for talk in sorted(talks, key=lambda talk: stable_seed("card", *map(str, talk.ids)))[:SHOWN]:
+        lines += [f"### {talk.kind}", "", "````text", str(tokenizer.decode(talk.ids)).strip(), "````", ""]
     return "\n".join(lines)
 
 

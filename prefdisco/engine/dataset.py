@@ -2,6 +2,8 @@
 
 runs/data/<hash>/outcomes.jsonl   one line a scenario, in the order of completion
 runs/data/<hash>/card.md          what is in it, and what each filter took
+
+Recipes that differ in what they teach share it (engine/teaching.py).
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from tqdm import tqdm
 import prefdisco
 from prefdisco.config import SFTRecipe
 from prefdisco.engine.card import card
-from prefdisco.engine.selfdistill import Example, Outcome, SelfDistill, summary_of
+from prefdisco.engine.outcomes import Outcome, summary_of
+from prefdisco.engine.selfdistill import SelfDistill
 from prefdisco.files import RunError, append_line, atomic_write, lock, read_complete_lines
 from prefdisco.hashing import digest
 from prefdisco.llm.local import LocalModel
@@ -24,7 +27,6 @@ from prefdisco.schema import Scenario, parse_line, to_json
 from prefdisco.world import world_of
 
 OUTCOMES, CARD, COUNTS = "outcomes.jsonl", "card.md", "counts.json"
-IGNORED = -100  # label of a token that the loss leaves out
 
 
 def data_folder(recipe: SFTRecipe, fingerprint: str) -> Path:
@@ -44,6 +46,8 @@ def data_folder(recipe: SFTRecipe, fingerprint: str) -> Path:
 def generate(recipe: SFTRecipe, model: LocalModel, scenarios: Sequence[Scenario], folder: Path) -> list[Outcome]:
     """The outcome of every scenario, in the order of `scenarios`; those found in `folder` are not made again.
 
+    Behind the first `scenarios.train_limit`, only interviews are made.
+
     Writes the data card when all are there. Raises RunError for a folder that cannot be written or is in use.
     """
     with lock(folder):
@@ -54,11 +58,9 @@ def generate(recipe: SFTRecipe, model: LocalModel, scenarios: Sequence[Scenario]
             run(_make(recipe, model, scenarios, missing, path, done))
         outcomes = [done[scenario.id] for scenario in scenarios]
         counts = summary_of(outcomes)
-        atomic_write(folder / CARD, card(recipe, counts, outcomes, model.tokenizer))
-        if not counts["examples"]:
-            raise RunError(
-                f"{folder}: no example survived the filters; see {CARD}, and try data.margin or data.samples"
-            )
+        atomic_write(folder / CARD, card(recipe, counts))
+        if not counts["survived"]:
+            raise RunError(f"{folder}: no trace survived the filters; see {CARD}, and try data.margin or data.samples")
         atomic_write(folder / COUNTS, json.dumps(counts, indent=2) + "\n")  # last: it says that all is there
     return outcomes
 
@@ -71,11 +73,12 @@ async def _make(
     path: Path,
     done: dict[str, Outcome],
 ) -> None:
+    whole = {scenario.id for scenario in scenarios[: recipe.scenarios.train_limit]}
     engine = SelfDistill(model, world_of(scenarios), recipe.data, recipe.seed)
     with tqdm(total=len(scenarios), initial=len(done), desc="data", delay=3) as bar:
 
         async def one(scenario: Scenario) -> None:
-            outcome = await engine.run(scenario)
+            outcome = await (engine.run(scenario) if scenario.id in whole else engine.interview(scenario))
             append_line(path, outcome.model_dump_json())
             done[scenario.id] = outcome
             bar.update()
@@ -90,14 +93,3 @@ def read(folder: Path) -> list[Outcome]:
     return sorted(
         (parse_line(line, Outcome, f"{path}:{number}") for number, line in lines), key=lambda o: o.scenario_id
     )
-
-
-def rows(outcomes: Sequence[Outcome]) -> list[dict[str, list[int]]]:
-    """`input_ids` and `labels` of every example; the loss is on the agent's own tokens."""
-    return [row(example) for outcome in outcomes for example in outcome.examples]
-
-
-def row(example: Example) -> dict[str, list[int]]:
-    """One example as the trainer takes it."""
-    labels = [token if own else IGNORED for token, own in zip(example.ids, example.mask, strict=True)]
-    return {"input_ids": example.ids, "labels": labels}

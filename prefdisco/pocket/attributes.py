@@ -295,6 +295,11 @@ def plan_grade(option: str | None, value: str) -> int:
     return 3 if option is None else 5 if option == value else 1
 
 
+def grade(attribute: str, assumed: str | None, value: str) -> int:
+    """Grade of a plan that assumes a value of `attribute`, or nothing, which leaves it as in a generic answer."""
+    return plan_grade(GENERIC_PLAN.get(attribute) if assumed is None else assumed, value)
+
+
 def ask(attribute: str, seed: int) -> str:
     """A question about `attribute`; `seed` chooses the wording."""
     questions = DIMENSIONS[attribute].questions

@@ -139,6 +139,10 @@ class Belief:
         answered = tuple(sorted((*self.answered, (attribute, value)), key=lambda pair: rank(pair[0])))
         return _belief(self.key[0], self.key[1], answered)
 
+    def matters(self) -> dict[str, float]:
+        """P(attribute matters | answers) of every candidate."""
+        return dict(zip(self.candidates, self._presence.sum(0).tolist(), strict=True))
+
     def expected_alignment(self) -> float:
         """Expected PrefAlign of `best_plan`, on 1..5."""
         return float(self._scores.max(1).sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefdisco.judges import Verdict
 from prefdisco.pocket.attributes import GENERIC_PLAN
-from prefdisco.pocket.reader import grade, is_correct, read
+from prefdisco.pocket.reader import answer, conclusion, grade, is_correct, read
 from prefdisco.schema import Scenario
 
 
@@ -16,6 +16,11 @@ class PocketJudge:
     async def grade(self, scenario: Scenario, response: str) -> Verdict:
         """Correctness, and one grade a preference in the order of the profile."""
         return Verdict(is_correct(scenario.problem, response), grade(scenario.problem, response, scenario.profile))
+
+    async def consistent(self, scenario: Scenario, thinking: str, response: str) -> bool | None:
+        """Whether the response's answer line states what the thinking ends with, its last "So X."."""
+        thought, said = conclusion(thinking), answer(scenario.problem, response)
+        return None if thought is None or said is None else thought == said
 
     def touched(self, scenario: Scenario, response: str) -> set[str]:
         """The attributes that `response` realises in another way than a generic answer would."""

@@ -29,6 +29,7 @@ _STEP = re.compile(
     re.MULTILINE,
 )
 _ANSWER = re.compile(r"^(?P<label>Answer|ANSWER): *(?P<bold>\*\*)?(?P<text>[^*\n]*?)(?P<end>\*\*)?\.? *$", re.MULTILINE)
+_CONCLUSION = re.compile(r"\bSo ([^.\n]+)\.")
 _BULLET = re.compile(r"^- ", re.MULTILINE)
 _NUMBER = re.compile(r"^\d+\. ", re.MULTILINE)
 REPEATED = 2  # a cue that stands more often than this is babble
@@ -185,7 +186,18 @@ def grade(problem: Problem, text: str, preferences: Sequence[Preference]) -> tup
     return tuple(grades)
 
 
+def answer(problem: Problem, text: str) -> str | None:
+    """The answer that a response states; None where there is none, or where the answer lines disagree."""
+    return Reading(problem, text).answer()
+
+
+def conclusion(thinking: str) -> str | None:
+    """The answer that thinking arrives at, its last "So X."; None where it states none."""
+    found = _CONCLUSION.findall(thinking)
+    return found[-1].strip().lower() if found else None
+
+
 def is_correct(problem: Problem, text: str) -> bool:
     """Whether the text states the right answer, once or consistently."""
-    stated = Reading(problem, text).answer()
+    stated = answer(problem, text)
     return stated is not None and stated == problem.answer.lower()

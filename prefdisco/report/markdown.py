@@ -8,6 +8,7 @@ from typing import Any
 
 from prefdisco.files import atomic_write
 from prefdisco.report.figures import save_figures
+from prefdisco.report.health import markdown_health
 from prefdisco.report.tables import markdown_table, notes
 
 CAPTIONS = {
@@ -17,11 +18,16 @@ CAPTIONS = {
 }
 
 
-def write_report(run_dir: str | Path, title: str, summaries: Mapping[str, Mapping[str, Any]]) -> Path:
+def write_report(
+    run_dir: str | Path,
+    title: str,
+    summaries: Mapping[str, Mapping[str, Any]],
+    regression: Mapping[str, Any] | None = None,
+) -> Path:
     """Write `report.md` and its figures into `run_dir`; returns the page.
 
-    `summaries` holds one summary, or two in the order before, after. Raises RunError where the folder cannot be
-    written.
+    `summaries` holds one summary, or two in the order before, after; `regression` is that of a training run. Raises
+    RunError where the folder cannot be written.
     """
     run_dir = Path(run_dir)
     figures = save_figures(run_dir / "figures", summaries)
@@ -34,10 +40,13 @@ def write_report(run_dir: str | Path, title: str, summaries: Mapping[str, Mappin
         f"{last['scenarios']} scenarios, seeds {', '.join(map(str, last['seeds']))}. "
         f"Mean ± half of the 95% bootstrap interval, clustered by problem.{arrow}",
         markdown_table(before, after),
-        "\n".join(f"- {line}" for line in notes(before, after)),
+        markdown_health(before, after),
+        "\n".join(f"- {line}" for line in notes(before, after, regression)),
         *(f"![{CAPTIONS[path.stem]}](figures/{path.name})" for path in figures),
         "Normalized alignment: 100 · (condition - baseline) / (oracle - baseline), a ratio of means. "
-        "Negative: share of scenarios below their own baseline. Every figure can be recomputed from `episodes.jsonl`.",
+        "Negative: share of scenarios below their own baseline. Compressed: what is left of thinking of 100 bytes or "
+        "more, little in a loop. Names what was told: of the preferences that the agent was told, those that its last "
+        "thinking names. Every figure can be recomputed from `episodes.jsonl`.",
         *_failed(last),
     ]
     page = run_dir / "report.md"

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from prefdisco.files import RunError
+from prefdisco.report.cells import markdown
 
+DISCOVERY_NAMING = ("conditions", "discovery", "thinking", "names_preferences")
 # name, path within a summary, scale
 FIGURES: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("baseline accuracy %", ("conditions", "baseline", "accuracy"), 100.0),
@@ -26,6 +28,15 @@ FIGURES: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("questions", ("conditions", "discovery", "questions"), 1.0),
     ("precision %", ("discovery", "precision"), 100.0),
     ("recall %", ("discovery", "recall"), 100.0),
+    ("gain that is this person's answers %", ("discovery", "swap_drop"), 1.0),
+    ("well formed turns %", ("thinking", "parse_rate"), 100.0),
+    ("repeated 4-grams %", ("thinking", "repetition"), 100.0),
+    ("discovery names what was told %", (*DISCOVERY_NAMING, "recall"), 100.0),
+    ("told of what discovery names %", (*DISCOVERY_NAMING, "precision"), 100.0),
+    ("words of thinking a turn", ("thinking", "words"), 1.0),
+    ("plain accuracy, after - before, points", ("regression", "plain_accuracy"), 100.0),
+    ("oracle accuracy, after - before, points", ("regression", "oracle_accuracy"), 100.0),
+    ("oracle alignment, after - before", ("regression", "oracle_alignment"), 1.0),
 )
 
 
@@ -39,15 +50,15 @@ def compare(folders: Sequence[str | Path]) -> str:
         for stage, summary in _stages(Path(folder)).items():
             columns.setdefault(stage, []).append(summary)
     head = ["figure", *(f"{stage} {name}".strip() for stage in columns for name in (*_names(folders), "mean"))]
-    rows = [head, ["---", *["---:"] * (len(head) - 1)]]
+    rows = [head]
     for name, path, scale in FIGURES:
         row = [name]
         for summaries in columns.values():
-            values = [value * scale for summary in summaries if (value := _mean(summary, path)) is not None]
+            values = [value * scale for summary in summaries if (value := mean_of(summary, path)) is not None]
             row += [f"{value:.2f}" for value in values] if len(values) == len(summaries) else ["–"] * len(summaries)
-            row.append(_interval(values))
+            row.append(interval(values))
         rows.append(row)
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return markdown(rows)
 
 
 def _names(folders: Sequence[str | Path]) -> list[str]:
@@ -60,19 +71,21 @@ def _stages(folder: Path) -> dict[str, Mapping[str, Any]]:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: no readable summary ({error}); finish the run first") from None
-    return {stage: summary[stage] for stage in ("before", "after")} if "before" in summary else {"": summary}
+    if "before" not in summary:
+        return {"": summary}
+    # What training changed stands with the figures after it.
+    return {"before": summary["before"], "after": {**summary["after"], "regression": summary.get("regression")}}
 
 
-def _mean(summary: Mapping[str, Any], path: Sequence[str]) -> float | None:
+def mean_of(summary: Mapping[str, Any], path: Sequence[str]) -> float | None:
+    """The number at `path`, or the mean of the estimate there; None where there is none."""
+    found: Any = summary
     for name in path:
-        found = summary.get(name)
-        if not isinstance(found, Mapping):
-            return None
-        summary = found
-    return summary.get("mean")
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found.get("mean") if isinstance(found, Mapping) else found
 
 
-def _interval(values: Sequence[float]) -> str:
+def interval(values: Sequence[float]) -> str:
     """Mean and half of the t interval; the mean alone for one run."""
     if not values:
         return "–"

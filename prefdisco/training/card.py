@@ -31,7 +31,7 @@ def model_card(recipe: SFTRecipe, summary: Mapping[str, Any]) -> str:
         "",
         markdown_table(before, after),
         "",
-        *(f"- {line}" for line in notes(before, after)),
+        *(f"- {line}" for line in notes(before, after, summary.get("regression"))),
         "",
         "## How to use",
         "",

@@ -28,6 +28,11 @@ def is_flat(arguments: SFTConfig) -> bool:
 def check_launch(recipe: SFTRecipe) -> None:
     """Raise ConfigError for a recipe that cannot be trained the way `accelerate launch` was called."""
     kind = strategy()
+    if recipe.anchor and (recipe.peft or kind != "ddp"):
+        raise ConfigError(
+            f"{recipe.where('anchor')}: anchor={recipe.anchor:g}: needs the weights themselves, whole, in every "
+            "process; set anchor=0, or train all weights (peft=null) in one process or with ddp"
+        )
     if kind in ("ddp", "fsdp2"):
         return
     if not is_deepspeed_available():

@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from prefdisco.config import PretrainRecipe, check_trainer
-from prefdisco.engine.dataset import IGNORED
+from prefdisco.engine.teaching import IGNORED
 from prefdisco.files import atomic_write, claim, lock, writing
 from prefdisco.hashing import digest
 from prefdisco.pocket.corpus import Document, documents

@@ -22,16 +22,22 @@ from trl import SFTConfig
 
 from prefdisco.conditions import parse_condition
 from prefdisco.config import ConfigError, EvaluateConfig, SFTRecipe, check_trainer
-from prefdisco.engine.dataset import CARD, COUNTS, IGNORED, data_folder, generate, read, rows
-from prefdisco.evaluate import evaluate
+from prefdisco.engine.card import lesson_card
+from prefdisco.engine.dataset import CARD, COUNTS, data_folder, generate, read
+from prefdisco.engine.outcomes import Talk
+from prefdisco.engine.teaching import IGNORED, lessons, rows
+from prefdisco.evaluate import EPISODES, evaluate, load_episodes
 from prefdisco.files import atomic_write, claim, lock, writing
 from prefdisco.hashing import digest
+from prefdisco.health import regression
 from prefdisco.llm.base import ModelError
+from prefdisco.llm.chat import Chat
 from prefdisco.llm.local import LocalModel, load
 from prefdisco.report.markdown import write_report
 from prefdisco.report.tables import table
 from prefdisco.scenarios import load_scenarios
 from prefdisco.schema import Scenario
+from prefdisco.training.anchor import Anchor
 from prefdisco.training.card import model_card
 from prefdisco.training.checks import (
     check_attention,
@@ -47,7 +53,7 @@ from prefdisco.training.saves import last_save
 from prefdisco.training.tracking import RecipeInWandb, notice, reporting
 from prefdisco.training.trainer import TRAINER
 
-CHECKPOINT, TRAINED = "checkpoint", "trained.json"
+CHECKPOINT, TRAINED, LESSONS = "checkpoint", "trained.json", "data.md"
 WAIT = timedelta(hours=24)  # ranks that wait for the data and the evaluations of the main one
 
 
@@ -63,10 +69,11 @@ def run(recipe: SFTRecipe) -> dict[str, Any] | None:
         train(recipe, shared(state, None))
         return None
     folder = Path(recipe.run)
+    first, last = Path(recipe.before or folder / "before"), folder / "after"
     with lock(folder):
-        weights = writer(recipe)  # a folder is claimed for a model that is there
+        weights = fingerprint(writer(recipe)[0])  # a folder is claimed for a model that is there
         claim(folder, recipe.to_yaml(), recipe.model_dump(mode="json", exclude={"run"}))
-        before = evaluate(evaluation(recipe, recipe.model, folder / "before"))
+        before = evaluate(evaluation(recipe, recipe.model, first))
         data = make_data(recipe, weights)
         if line := notice(recipe):
             print(line)
@@ -74,12 +81,14 @@ def run(recipe: SFTRecipe) -> dict[str, Any] | None:
             train(recipe, shared(state, data))
         elif state.num_processes > 1:
             shared(state, None)
-        after = evaluate(evaluation(recipe, str(folder / CHECKPOINT), folder / "after"))
-        summary = {"recipe": recipe.name, "seed": recipe.seed, "data": data.name, "before": before, "after": after}
+        after = evaluate(evaluation(recipe, str(folder / CHECKPOINT), last))
+        change = regression(load_episodes(first / EPISODES).values(), load_episodes(last / EPISODES).values())
+        stages = {"before": before, "after": after}
+        summary = {"recipe": recipe.name, "seed": recipe.seed, "data": data.name, **stages, "regression": change}
         atomic_write(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
         atomic_write(folder / CHECKPOINT / "README.md", model_card(recipe, summary))
-        write_report(folder, f"Recipe {recipe.name}", {"before": before, "after": after})
-    print(f"{table(before, after)}\n\n{folder}")
+        write_report(folder, f"Recipe {recipe.name}", stages, change)
+    print(f"{table(before, after, change)}\n\n{folder}")
     return summary
 
 
@@ -91,12 +100,13 @@ def describe(recipe: SFTRecipe) -> str:
     arguments, scenarios = settings(recipe), training_scenarios(recipe)
     longest = None
     try:
-        data = data_folder(recipe, writer(recipe))
+        model, tokenizer = writer(recipe)
     except ModelError:
         where = "to be named by the model's weights, which cannot be loaded here"
     else:
+        data = data_folder(recipe, fingerprint(model))
         there = (data / COUNTS).exists()
-        longest = max(len(each["input_ids"]) for each in rows(read(data))) if there else None
+        longest = max((len(talk.ids) for talk in taught(recipe, data, tokenizer)), default=None) if there else None
         where = f"{data} ({'there already' if there else 'to be made'})"
     return "\n".join(
         [
@@ -110,9 +120,9 @@ def describe(recipe: SFTRecipe) -> str:
 
 
 def training_scenarios(recipe: SFTRecipe) -> list[Scenario]:
-    """The scenarios that the data is made from."""
+    """The scenarios that the data is made from, those for interviews last."""
     wanted = recipe.scenarios
-    return load_scenarios(f"{wanted.source}:train", wanted.train_limit, wanted.seed)
+    return load_scenarios(f"{wanted.source}:train", wanted.train_limit + recipe.data.interviews, wanted.seed)
 
 
 def evaluation(recipe: SFTRecipe, agent: str, folder: Path) -> EvaluateConfig:
@@ -130,9 +140,14 @@ def shared(state: PartialState, data: Path | None) -> Path | None:
     return Path(message[0]) if message[0] else None
 
 
-def writer(recipe: SFTRecipe) -> str:
-    """The fingerprint of the model that writes the data. Raises ModelError where it is not there."""
-    return fingerprint(load(recipe.model, device="cpu", dtype=recipe.eval.dtype)[0])
+def writer(recipe: SFTRecipe) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model that writes the data, and its tokenizer. Raises ModelError where they are not there."""
+    return load(recipe.model, device="cpu", dtype=recipe.eval.dtype)
+
+
+def taught(recipe: SFTRecipe, data: Path, tokenizer: PreTrainedTokenizerBase) -> list[Talk]:
+    """The examples that the recipe makes of the data in this folder."""
+    return lessons(read(data), recipe.teach, Chat(tokenizer, recipe.model))
 
 
 def fingerprint(model: PreTrainedModel) -> str:
@@ -161,7 +176,10 @@ def train(recipe: SFTRecipe, data: Path | None) -> None:
     set_seed(recipe.seed)
     model, tokenizer = load(recipe.model, device="cpu", dtype=recipe.dtype, attention=recipe.attention)
     model.train()
-    examples = rows(read(data))
+    talks = taught(recipe, data, tokenizer)
+    if not talks:
+        raise ConfigError(f"{data}: no example is left for teach.answer={recipe.teach.answer}; see {CARD} there")
+    examples = rows(talks)
     arguments = settings(recipe)
     shard_on_cpu()
     longest = max(len(example["input_ids"]) for example in examples)
@@ -174,12 +192,13 @@ def train(recipe: SFTRecipe, data: Path | None) -> None:
         data_collator=None if is_flat(arguments) else padded(tokenizer),
         peft_config=LoraConfig(**recipe.peft) if recipe.peft else None,
         optimizer=recipe.optimizer,
-        callbacks=[RecipeInWandb(recipe)],
+        callbacks=[RecipeInWandb(recipe), *([Anchor(model, recipe.anchor)] if recipe.anchor else [])],
     )
     with writing(folder):
         trainer.train(resume_from_checkpoint=last_save(Path(str(arguments.output_dir))))
     weights = gathered(trainer)
     if trainer.is_world_process_zero():
+        atomic_write(folder / LESSONS, lesson_card(recipe, data, talks, tokenizer))
         with writing(folder / CHECKPOINT):
             whole(recipe, weights).save_pretrained(folder / CHECKPOINT)
             tokenizer.save_pretrained(folder / CHECKPOINT)

@@ -1,8 +1,8 @@
 """Which question to ask next: policies over a belief about the person, and the ceiling that agents are compared with.
 
-A policy sees what was answered so far and names an attribute, or None to stop. The value of a question is the expected
-rise in PrefAlign of the best plan (the greedy expected value of PEP, arXiv 2602.15012). A question costs `cost`
-alignment points; asking stops at the budget or when nothing is worth its cost.
+A policy sees what was answered so far and names an attribute, or None to stop. The gain of a question is the expected
+rise in PrefAlign of the best plan. Whatever a policy looks at, a question costs `cost` alignment points, and asking
+stops at the budget or when no question gains more than it costs. Names follow PEP (arXiv 2602.15012).
 """
 
 from __future__ import annotations
@@ -11,14 +11,25 @@ import random
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Protocol, Self, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from prefdisco.schema import Preference, Scenario
 
 Answered = Sequence[tuple[str, str | None]]
 WORTHLESS = 1e-9  # alignment points; a gain below it is rounding
+TINY = 1e-12  # no chance is nearer to 0 or 1 where its logarithm is taken
+LOOK_AHEAD = 9  # questions that `exact` looks behind, those of the highest gain: all of them in Pocket
 
 
 class Belief(Protocol):
-    """What is known about a person. Immutable; equal keys mean equal beliefs."""
+    """What is known about a person. Immutable; equal keys mean equal beliefs.
+
+    `outcomes`: the possible answers to a question, (probability, value or None for no preference); the given answer
+    where it was asked. `matters`: P(attribute matters to the person) of each candidate. `gains`: of each candidate not
+    asked yet, in alignment points. `expected_alignment`: of the best plan, on 1..5, as the belief has it;
+    `plan_alignment`: the same plan, graded for somebody with this profile.
+    """
 
     @property
     def key(self) -> Hashable: ...
@@ -28,6 +39,7 @@ class Belief(Protocol):
     def candidates(self) -> tuple[str, ...]: ...
     def outcomes(self, attribute: str) -> list[tuple[float, str | None]]: ...
     def answer(self, attribute: str, value: str | None) -> Self: ...
+    def matters(self) -> dict[str, float]: ...
     def gains(self) -> dict[str, float]: ...
     def expected_alignment(self) -> float: ...
     def plan_alignment(self, profile: Iterable[Preference]) -> float: ...
@@ -93,20 +105,29 @@ class FixedPolicy(_Policy):
         return best(first, among=open_) if open_ else None
 
 
-class GreedyPolicy(_Policy):
+class UncertaintyPolicy(_Policy):
+    """The attribute of which it is least certain whether it matters."""
+
+    name = "uncertainty"
+
+    def choose(self, scenario: Scenario, belief: Belief, left: int, seed: int) -> str | None:
+        open_, matters = self.worth_asking(belief), belief.matters()
+        unsure = {name: -abs(matters[name] - 0.5) for name in open_}  # the entropy's order
+        return best(unsure, among=open_) if open_ else None
+
+
+class ExpectedValuePolicy(_Policy):
     """The question of the highest gain, one step ahead."""
 
-    name = "greedy"
+    name = "expected_value"
 
     def choose(self, scenario: Scenario, belief: Belief, left: int, seed: int) -> str | None:
         gains = self.worth_asking(belief)
         return best(gains, among=gains) if gains else None
 
 
-class TwoStepPolicy(_Policy):
-    """The question of the highest gain together with the best question after its answer."""
-
-    name = "exact"
+class _SearchingPolicy(_Policy):
+    """A policy whose choice is costly and depends on the belief alone: made once for each belief."""
 
     def __init__(self, factory: BeliefFactory, budget: int, cost: float) -> None:
         super().__init__(factory, budget, cost)
@@ -115,11 +136,38 @@ class TwoStepPolicy(_Policy):
     def choose(self, scenario: Scenario, belief: Belief, left: int, seed: int) -> str | None:
         place = (belief.key, left > 1)
         if place not in self._chosen:
-            self._chosen[place] = self._search(belief, left)
+            self._chosen[place] = self.search(belief, left)
         return self._chosen[place]
 
-    def _search(self, belief: Belief, left: int) -> str | None:
-        values = {attribute: gain - self.cost for attribute, gain in belief.gains().items()}
+    def search(self, belief: Belief, left: int) -> str | None:
+        """The choice for this belief; overridden by each policy."""
+        raise NotImplementedError
+
+
+class InformationGainPolicy(_SearchingPolicy):
+    """The question whose answer says most about which attributes matter.
+
+    IG(a) = sum over b of I(answer to a; b matters), the expected fall in the entropy of "has this preference" over all
+    candidates. The answers' own mean stands for the present belief, so IG is never negative, even of a belief whose
+    predictions do not agree with its updates.
+    """
+
+    name = "information_gain"
+
+    def search(self, belief: Belief, left: int) -> str | None:
+        open_ = self.worth_asking(belief)
+        return best({name: information(belief, name) for name in open_}, among=open_) if open_ else None
+
+
+class TwoStepPolicy(_SearchingPolicy):
+    """The question of the highest gain together with the best question after its answer."""
+
+    name = "exact"
+
+    def search(self, belief: Belief, left: int) -> str | None:
+        gains = belief.gains()
+        ahead = sorted(gains, key=lambda name: -gains[name])[:LOOK_AHEAD] if len(gains) > LOOK_AHEAD else list(gains)
+        values = {attribute: gains[attribute] - self.cost for attribute in ahead}
         if left > 1:
             for attribute in values:
                 for chance, value in belief.outcomes(attribute):
@@ -132,12 +180,20 @@ class TwoStepPolicy(_Policy):
 
 
 POLICIES: dict[str, Callable[[BeliefFactory, int, float], _Policy]] = {
-    policy.name: policy for policy in (RandomPolicy, FixedPolicy, GreedyPolicy, TwoStepPolicy)
+    policy.name: policy
+    for policy in (
+        RandomPolicy,
+        FixedPolicy,
+        UncertaintyPolicy,
+        ExpectedValuePolicy,
+        InformationGainPolicy,
+        TwoStepPolicy,
+    )
 }
 
 
 def get_policy(name: str, belief_factory: BeliefFactory, budget: int = 5, cost: float = 0.0) -> Policy:
-    """A policy by name: `random`, `fixed`, `greedy`, or `exact` (two steps ahead).
+    """A policy by its name in POLICIES; `exact` is exact for one and two questions: it looks two steps ahead.
 
     `cost` is in alignment points a question. Raises ValueError for an unknown name or a negative number.
     """
@@ -153,6 +209,21 @@ def best(gains: dict[str, float], among: Iterable[str]) -> str:
     names = list(among)
     top = max(gains[name] for name in names)
     return next(name for name in names if gains[name] > top - WORTHLESS)
+
+
+def entropy(chances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of a yes or no with each of these chances, in nats."""
+    inside = np.clip(chances, TINY, 1 - TINY)
+    nats: NDArray[np.float64] = -inside * np.log(inside) - (1 - inside) * np.log1p(-inside)
+    return nats
+
+
+def information(belief: Belief, attribute: str) -> float:
+    """Sum over b of the mutual information of the answer to `attribute` and "b matters", in nats."""
+    outcomes = [(chance, value) for chance, value in belief.outcomes(attribute) if chance > WORTHLESS]
+    chances = np.array([chance for chance, _ in outcomes]) / sum(chance for chance, _ in outcomes)
+    after = np.array([list(belief.answer(attribute, value).matters().values()) for _, value in outcomes])
+    return float((entropy(chances @ after) - chances @ entropy(after)).sum())
 
 
 def replay(belief: B, answered: Answered) -> B:
@@ -180,7 +251,7 @@ def ceiling(
 ) -> dict[str, dict[str, float]]:
     """What an exact questioner with a perfect writer reaches: scenario id -> {"alignment": 1..5, "questions": count}.
 
-    The questioner knows the population but not the person; `policy="greedy"` looks one step ahead instead of two.
+    The questioner knows the population but not the person; `policy="expected_value"` looks one step ahead, not two.
     """
     questioner = get_policy(policy, belief_factory, budget, cost)
     reached: dict[str, dict[str, float]] = {}

@@ -1,0 +1,30 @@
+"""Which question to ask next: policies over a belief about the person, beliefs learned from scenarios, and how well
+they do without a language model (`prefdisco elicit`)."""
+
+from prefdisco.elicitation.policies import (
+    POLICIES,
+    WORTHLESS,
+    Answered,
+    Belief,
+    BeliefFactory,
+    Policy,
+    best,
+    ceiling,
+    get_policy,
+    interview,
+    replay,
+)
+
+__all__ = [
+    "POLICIES",
+    "WORTHLESS",
+    "Answered",
+    "Belief",
+    "BeliefFactory",
+    "Policy",
+    "best",
+    "ceiling",
+    "get_policy",
+    "interview",
+    "replay",
+]
