@@ -13,18 +13,22 @@ from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, Vali
 from pydantic.fields import FieldInfo
 
 COMMAND_LINE = "command line"
+Layers = Sequence[tuple[str, dict[str, Any]]]  # (name, tree) of what is laid over a file, the last on top
 
 
-def origin(key: Sequence[str], file: str | None, words: dict[str, Any]) -> str:
-    """`command line` where the words hold the key or the section it is in was given whole, else the recipe file."""
-    level: Any = words
+def origin(key: Sequence[str], file: str | None, layers: Layers) -> str:
+    """The last layer that holds the key, or gave the section it is in whole; else the recipe file."""
+    return next((name for name, tree in reversed(layers) if _holds(tree, key)), file or COMMAND_LINE)
+
+
+def _holds(tree: Any, key: Sequence[str]) -> bool:
     for part in key:
-        if not isinstance(level, dict):
+        if not isinstance(tree, dict):
             break
-        if part not in level:
-            return file or COMMAND_LINE
-        level = level[part]
-    return COMMAND_LINE
+        if part not in tree:
+            return False
+        tree = tree[part]
+    return True
 
 
 def keys_of(model_class: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
@@ -49,7 +53,7 @@ def nearest(wrong: str, keys: Iterable[str]) -> str:
 
 
 def explain(
-    error: ValidationError, model_class: type[BaseModel], tree: dict[str, Any], file: str | None, words: dict[str, Any]
+    error: ValidationError, model_class: type[BaseModel], tree: dict[str, Any], file: str | None, layers: Layers
 ) -> str:
     """One line for the first thing that is wrong; unknown keys come first, since they explain missing ones."""
     first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
@@ -63,7 +67,7 @@ def explain(
         field = annotation.model_fields.get(str(part))
         annotation = field.annotation if field else None
         value = value.get(part) if isinstance(value, dict) else None
-    key, place = ".".join(parts), origin(parts, file, words)
+    key, place = ".".join(parts), origin(parts, file, layers)
     if first["type"] == "extra_forbidden":
         return f"{place}: unknown key {key}; did you mean {nearest(key, _with_sections(keys_of(model_class)))}?"
     if first["type"] == "missing":

@@ -57,6 +57,7 @@ __all__ = [
 
 
 Variant = Literal["passive", "collaborative", "nostop"]
+DType = Literal["float32", "bfloat16"]
 PolicyName = Literal["exact", "expected_value", "information_gain", "uncertainty", "fixed", "random"]
 LearnedName = Literal["prior", "naive_bayes", "item_cf", "item_cf_value", "hybrid", "bayesian"]
 BeliefName = Literal["exact", LearnedName]
@@ -125,6 +126,7 @@ class PlayConfig(Section):
     max_tokens: int = Field(default=256, ge=1, description="tokens of one turn of the agent, thinking included")
     budget: int = Field(default=5, ge=0, description="turns before the final answer is asked for")
     batch_size: int = Field(default=128, ge=1, description="dialogues generated together")
+    dtype: DType = Field(default="float32", description="of a checkpoint's weights when it plays or writes data")
     adaptivity: bool = Field(default=False, description="also measure how questions react to changed answers (slower)")
 
 
@@ -151,6 +153,12 @@ class SFTRecipe(Recipe):
         default=0.0, ge=0, description="pull of the weights back to where they started, per unit of learning rate"
     )
     peft: dict[str, Any] | None = Field(default=None, description="fields of peft.LoraConfig; none trains all weights")
+    attention: Literal["sdpa", "flex_attention", "flash_attention_2"] = Field(
+        default="sdpa", description="implementation of attention in training"
+    )
+    dtype: DType = Field(
+        default="float32", description="of the weights that are loaded for training; bfloat16 with peft only"
+    )
 
 
 class CorpusConfig(Section):

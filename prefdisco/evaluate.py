@@ -75,7 +75,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         account = Account(config.remote, spent=spent(run_dir))
 
         def model(role: str, name: str) -> Model:
-            return load_model(name, role, config.remote, config.batch_size, account)
+            return load_model(name, role, config.remote, config.batch_size, account, config.dtype)
 
         user = load_user(config.user, scenarios, partial(model, "user"), config.variant)
         judge = load_judge(config.judge, scenarios, partial(model, "judge"), config.judge_mode)

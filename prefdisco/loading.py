@@ -1,4 +1,4 @@
-"""How a configuration is made: a YAML file merged with `key=value` words (OmegaConf), then validated (pydantic).
+"""How a configuration is made: YAML files merged with `key=value` words (OmegaConf), then validated (pydantic).
 
 Every error is one line that says where the key was written (file or command line), and what to write instead.
 This module knows no particular configuration; prefdisco.config holds those.
@@ -18,7 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from yaml import YAMLError
 
-from prefdisco.complaints import COMMAND_LINE, expected, explain, fits, keys_of, nearest, origin, short
+from prefdisco.complaints import COMMAND_LINE, Layers, expected, explain, fits, keys_of, nearest, origin, short
+
+PARTS = "configs/model"
 
 
 class ConfigError(ValueError):
@@ -32,14 +34,14 @@ class Section(BaseModel):
 
 
 class Config(Section):
-    """Base of what `load` returns; it remembers which file, if any, and which words it was made of."""
+    """Base of what `load` returns; it remembers which files, if any, and which words it was made of."""
 
     _file: str | None = PrivateAttr(default=None)
-    _words: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _layers: Layers = PrivateAttr(default=())
 
     def where(self, key: str) -> str:
-        """Where the dotted `key` was written: the recipe file or the command line."""
-        return origin(key.split("."), self._file, self._words)
+        """Where the dotted `key` was written: the recipe file, a file that was merged with it, or the command line."""
+        return origin(key.split("."), self._file, self._layers)
 
     def to_yaml(self) -> str:
         """Everything, defaults included, as YAML; that of a recipe can be loaded again with `recipe=PATH`."""
@@ -93,13 +95,20 @@ def parse_words(argv: Sequence[str]) -> tuple[list[str], bool, bool]:
 def load(model_class: type[C], words: Sequence[str], folder: str | Path | None = None) -> C:
     """The file that the word `recipe=NAME` (or a path) chooses, merged with the other words and validated.
 
-    Classes without files, as EvaluateConfig, are made of words alone. Raises ConfigError.
+    Words `config=FILE` name parts of a recipe, as configs/model/qwen3-4b.yaml: they are merged in order, over the
+    recipe and under all other words. Classes without files, as EvaluateConfig, are made of words alone. Raises
+    ConfigError.
     """
     for word in words:
         if not word.partition("=")[0] or "=" not in word:
             raise ConfigError(f"{COMMAND_LINE}: expected key=value, got {word!r}")
     path: Path | None = None
     base: dict[str, Any] = {}
+    layers: list[tuple[str, dict[str, Any]]] = []
+    if issubclass(model_class, Recipe):
+        parts = [word.removeprefix("config=") for word in words if word.startswith("config=")]
+        words = [word for word in words if not word.startswith("config=")]
+        layers = [(str(part), _read(part)) for part in map(find_part, parts)]
     if issubclass(model_class, Named):
         chooser = f"{model_class.noun}="
         named = [word.removeprefix(chooser) for word in words if word.startswith(chooser)]
@@ -110,13 +119,25 @@ def load(model_class: type[C], words: Sequence[str], folder: str | Path | None =
             raise ConfigError(
                 f"{path}: is a recipe of kind {base['kind']!r}: run train/{base['kind']}.py recipe={path.stem}"
             )
-    tree, written = _merge(base, words)
+    tree, written = _merge(base, layers, words)
+    layers.append((COMMAND_LINE, written))
+    file = str(path) if path else None
     try:
         config = model_class.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(explain(error, model_class, tree, str(path) if path else None, written)) from None
-    config._file, config._words = str(path) if path else None, written
+        raise ConfigError(explain(error, model_class, tree, file, layers)) from None
+    config._file, config._layers = file, layers
     return config
+
+
+def find_part(name: str) -> Path:
+    """The file of a `config=FILE` word, below the working directory or the checkout; ConfigError lists the shipped."""
+    for path in (Path(name), Path(__file__).parent.parent / name):
+        if path.is_file():
+            return path
+    shipped = [f"{PARTS}/{path.name}" for path in sorted(_folder(PARTS).glob("*.yaml"))]
+    known = f"; there are {', '.join(shipped)}" if shipped else ""
+    raise ConfigError(f"{COMMAND_LINE}: config={name}: no such file{known}")
 
 
 def find_recipe(model_class: type[Named], name: str, folder: str | Path | None = None) -> Path:
@@ -184,6 +205,8 @@ def help_text(model_class: type[Config], usage: str, folder: str | Path | None =
         "  --help     print this and exit",
         "",
     ]
+    if issubclass(model_class, Recipe):
+        lines[2:2] = ["  config=FILE  merge a part of a recipe over it, e.g. one of configs/model/; may be repeated"]
     if issubclass(model_class, Named):
         lines += [f"{model_class.noun}s:", *_columns(recipes(model_class, folder)), ""]
     about = {}
@@ -240,9 +263,10 @@ def _inherited(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     return typing.cast(dict[str, Any], merged)
 
 
-def _merge(base: dict[str, Any], words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(`base` with the words laid over it and interpolations resolved, the words alone), both nested."""
-    tree: dict[str, Any] = {}
+def _merge(
+    base: dict[str, Any], layers: Sequence[tuple[str, dict[str, Any]]], words: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(`base` with layers and words laid over it, interpolations resolved; the words alone), both nested."""
     for word in words:
         try:
             OmegaConf.to_container(OmegaConf.from_dotlist([word]))
@@ -250,13 +274,12 @@ def _merge(base: dict[str, Any], words: Sequence[str]) -> tuple[dict[str, Any], 
             raise ConfigError(f"{COMMAND_LINE}: cannot read {word!r}: {_one_line(error)}") from None
     over = OmegaConf.from_dotlist(list(words))
     try:
-        merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.create(base), over), resolve=True)
+        trees = [OmegaConf.create(tree) for tree in (base, *(tree for _, tree in layers))]
+        merged = OmegaConf.to_container(OmegaConf.merge(*trees, over), resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(
-            f"{COMMAND_LINE}: cannot merge {' '.join(words)} with the recipe: {_one_line(error)}"
-        ) from None
-    tree, written = typing.cast(dict[str, Any], merged), typing.cast(dict[str, Any], OmegaConf.to_container(over))
-    return tree, written
+        written = " ".join([*(f"config={name}" for name, _ in layers), *words])
+        raise ConfigError(f"{COMMAND_LINE}: cannot merge {written} with the recipe: {_one_line(error)}") from None
+    return typing.cast(dict[str, Any], merged), typing.cast(dict[str, Any], OmegaConf.to_container(over))
 
 
 def _one_line(error: Exception) -> str:

@@ -63,6 +63,26 @@ def test_a_recipe_can_be_a_path_and_the_resolved_configuration_is_one(folder: Pa
     assert recipe.run == "runs/other" and recipe.peft == {"r": 8}
 
 
+def test_parts_are_merged_in_order_over_the_recipe_and_under_the_words(folder: Path) -> None:
+    (folder / "one.yaml").write_text("data: {budget: 1}\ntrainer: {max_steps: 1, bf16: true}\n")
+    (folder / "two.yaml").write_text("trainer: {max_steps: 2}\noptimizer: adam\n")
+    one, two = f"config={folder}/one.yaml", f"config={folder}/two.yaml"
+    recipe = load(SFTRecipe, ["trainer.bf16=false", "optimizer=muon", "recipe=selfdistill", one, two], folder)
+    assert recipe.trainer == {"learning_rate": 1e-3, "max_steps": 2, "bf16": False}
+    assert (recipe.data.budget, recipe.data.policy, recipe.optimizer) == (1, "exact", "muon")
+    places = [
+        recipe.where(key).rpartition("/")[2] for key in ("trainer.bf16", "trainer.max_steps", "data.budget", "data")
+    ]
+    assert places == ["command line", "two.yaml", "one.yaml", "one.yaml"]
+    assert recipe.where("trainer.learning_rate") == f"{folder}/selfdistill.yaml"
+    assert complaint(folder, "recipe=selfdistill", two) == (
+        f"{folder}/two.yaml: optimizer=adam: expected one of adamw, muon"
+    )
+    assert complaint(folder, "recipe=selfdistill", "config=three.yaml").startswith(
+        "command line: config=three.yaml: no such file; there are configs/model/"
+    )
+
+
 def test_an_unknown_key_names_the_nearest_and_where_it_was_written(folder: Path) -> None:
     assert complaint(folder, "recipe=selfdistill", "data.polcy=exact") == (
         "command line: unknown key data.polcy; did you mean data.policy?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from trl import SFTConfig, SFTTrainer
 from prefdisco.pocket.corpus import documents
 from prefdisco.training.anchor import Anchor
 from prefdisco.training.pretrain import encode
-from prefdisco.training.sft import CPUTrainer, padded
+from prefdisco.training.sft import padded
+from prefdisco.training.trainer import CPUTrainer
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,18 @@ def test_the_loss_without_the_fused_head_is_the_same(tokenizer: PreTrainedTokeni
     ours, theirs = (losses(kind, tokenizer, tmp_path) for kind in (CPUTrainer, SFTTrainer))
     assert len(ours) == 3
     assert ours == pytest.approx(theirs, rel=1e-3)
+
+
+def test_a_tokenizer_without_a_padding_token_pads_with_its_end_and_without_loss(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    bare = copy.deepcopy(tokenizer)
+    bare.pad_token = None
+    rows = [{"input_ids": [5, 6, 7], "labels": [5, 6, 7]}, {"input_ids": [8], "labels": [8]}]
+    batch = padded(bare)(rows)
+    assert batch["input_ids"].shape == (2, 32)
+    assert set(batch["input_ids"][1, 1:].tolist()) == {bare.eos_token_id}
+    assert set(batch["labels"][1, 1:].tolist()) == {-100} and batch["attention_mask"].sum() == 4
 
 
 def moved(trainer: SFTTrainer, tokenizer: PreTrainedTokenizerFast) -> float:

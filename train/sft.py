@@ -16,9 +16,11 @@ USAGE = "usage: accelerate launch train/sft.py recipe=NAME [key=value ...] [--dr
 def main() -> None:
     recipe, dry_run = configure(SFTRecipe, sys.argv[1:], USAGE)
     from prefdisco.training import sft
+    from prefdisco.training.processes import is_main
 
     if dry_run:
-        print(f"{recipe.to_yaml()}\n{sft.describe(recipe)}")
+        if is_main():
+            print(f"{recipe.to_yaml()}\n{sft.describe(recipe)}")
     else:
         sft.run(recipe)
 

@@ -124,24 +124,20 @@ def load(
     device: str = "auto",
     dtype: str | torch.dtype | None = None,
     online: bool = False,
+    attention: str = "sdpa",
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load model and tokenizer from a folder or the hub's cache; from the hub itself only if `online`."""
-    path = str(files("prefdisco") / "pocket" / "base") if name == POCKET_BASE else name
-    if name == POCKET_BASE and not Path(path, "config.json").is_file():
-        raise ModelError(
-            f"model {name}: not in this installation; make it with `python train/pretrain.py recipe=pocket`"
-        )
-    if not Path(path).is_dir() and (path.count("/") != 1 or path[0] in "./~" or Path(path).parent.is_dir()):
-        raise ModelError(
-            f"model {name}: no such folder; give a checkpoint folder, {POCKET_BASE}, or a hub id (name/name)"
-        )
+    """Load model and tokenizer from a folder or the hub's cache; from the hub itself only if `online`.
+
+    `attention` is transformers' name of an implementation. Raises ModelError.
+    """
+    path = located(name)
     where: dict[str, Any] = {"local_files_only": not online}
     if not online:
         logging.disable_progress_bar()  # a file of this machine is read too soon to be worth a line
     try:
         tokenizer = tokenizer or AutoTokenizer.from_pretrained(path, **where)
         model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype or torch.float32, attn_implementation="sdpa", **where
+            path, dtype=dtype or torch.float32, attn_implementation=attention, **where
         )
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         if not online and not Path(path).is_dir():
@@ -153,6 +149,20 @@ def load(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.nn.Module.to(model, device)
     return model.eval(), tokenizer
+
+
+def located(name: str) -> str:
+    """What transformers takes for `name`: a folder that is there, or a hub id. Raises ModelError."""
+    path = str(files("prefdisco") / "pocket" / "base") if name == POCKET_BASE else name
+    if name == POCKET_BASE and not Path(path, "config.json").is_file():
+        raise ModelError(
+            f"model {name}: not in this installation; make it with `python train/pretrain.py recipe=pocket`"
+        )
+    if not Path(path).is_dir() and (path.count("/") != 1 or path[0] in "./~" or Path(path).parent.is_dir()):
+        raise ModelError(
+            f"model {name}: no such folder; give a checkpoint folder, {POCKET_BASE}, or a hub id (name/name)"
+        )
+    return path
 
 
 def check(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:

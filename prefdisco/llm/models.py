@@ -36,11 +36,12 @@ def load_model(
     options: RemoteOptions | None = None,
     batch_size: int = 64,
     account: Account | None = None,
+    dtype: str | None = None,
 ) -> Model:
     """The model called `name` in a role of the run ("agent", "user", "judge", "builder"), under which it is billed.
 
     Give all models of a run the same `account`, so that they share cap, cache and limits. Nothing is sent yet; a local
-    checkpoint is loaded. Raises ModelError.
+    checkpoint is loaded, its weights as `dtype`. Raises ModelError.
     """
     kind = kind_of(name)
     if kind == "local" and role != "agent":
@@ -48,7 +49,7 @@ def load_model(
     if kind == "local":
         from prefdisco.llm.local import LocalModel  # brings torch
 
-        return LocalModel(name, batch_size=batch_size)
+        return LocalModel(name, batch_size=batch_size, dtype=dtype)
     options = options or RemoteOptions()
     client: Client
     if kind == "server":

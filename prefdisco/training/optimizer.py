@@ -14,22 +14,27 @@ from torch import nn
 from transformers import TrainingArguments
 
 
+def is_inner(name: str, parameter: nn.Parameter) -> bool:
+    """Whether Muon takes the parameter: a matrix outside embeddings and output."""
+    return parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
+
+
 class MuonAdamW(torch.optim.Optimizer):
-    """Matrices outside the embeddings go to Muon, with its updates scaled to AdamW's size; all others to AdamW."""
+    """Matrices outside the embeddings go to Muon, with its updates scaled to AdamW's size; all others to AdamW.
+
+    To the outside it is one optimizer with the usual groups and state, so that it can be sharded and saved like any.
+    """
 
     def __init__(self, model: nn.Module, lr: float, weight_decay: float, betas: tuple[float, float]) -> None:
-        matrices: list[nn.Parameter] = []
-        others: list[nn.Parameter] = []
-        for name, parameter in model.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            inner = parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
-            (matrices if inner else others).append(parameter)
+        trainable = [(name, each) for name, each in model.named_parameters() if each.requires_grad]
+        matrices = [each for name, each in trainable if is_inner(name, each)]
+        others = [each for name, each in trainable if not is_inner(name, each)]
         self.parts: tuple[torch.optim.Optimizer, ...] = (
-            torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(others, lr=lr, weight_decay=0.0, betas=betas),
+            *([torch.optim.Muon(matrices, lr, weight_decay, adjust_lr_fn="match_rms_adamw")] if matrices else []),
+            *([torch.optim.AdamW(others, lr, betas, weight_decay=0.0)] if others else []),
         )
         super().__init__(matrices + others, {"lr": lr})
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
         self._share()
 
     @classmethod
@@ -39,7 +44,15 @@ class MuonAdamW(torch.optim.Optimizer):
         return cls(model, arguments.learning_rate, arguments.weight_decay, betas)
 
     def _share(self) -> None:
-        self.param_groups = [group for part in self.parts for group in part.param_groups]
+        """Groups and state are the parts' own."""
+        groups = iter(self.param_groups)
+        for part in self.parts:
+            part.param_groups = [next(groups) for _ in part.param_groups]
+            part.state = self.state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # where load_state_dict ends
+        self._share()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -48,13 +61,3 @@ class MuonAdamW(torch.optim.Optimizer):
         for part in self.parts:
             part.step()
         return loss
-
-    def state_dict(self) -> dict[str, Any]:
-        """The states of both, in order."""
-        return {"parts": [part.state_dict() for part in self.parts]}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from what `state_dict` returned."""
-        for part, state in zip(self.parts, state_dict["parts"], strict=True):
-            part.load_state_dict(state)
-        self._share()

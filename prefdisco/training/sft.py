@@ -16,19 +16,21 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset
-from peft import LoraConfig
-from transformers import DataCollatorForSeq2Seq, PreTrainedModel, PreTrainedTokenizerBase, Trainer, set_seed
-from trl import SFTConfig, SFTTrainer
+from peft import LoraConfig, get_peft_model
+from transformers import DataCollatorForSeq2Seq, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from trl import SFTConfig
 
 from prefdisco.conditions import parse_condition
 from prefdisco.config import ConfigError, EvaluateConfig, SFTRecipe, check_trainer
 from prefdisco.engine.card import lesson_card
 from prefdisco.engine.dataset import CARD, COUNTS, data_folder, generate, read
+from prefdisco.engine.outcomes import Talk
 from prefdisco.engine.teaching import IGNORED, lessons, rows
 from prefdisco.evaluate import EPISODES, evaluate, load_episodes
 from prefdisco.files import atomic_write, claim, lock, writing
 from prefdisco.hashing import digest
 from prefdisco.health import regression
+from prefdisco.llm.base import ModelError
 from prefdisco.llm.chat import Chat
 from prefdisco.llm.local import LocalModel, load
 from prefdisco.report.markdown import write_report
@@ -37,8 +39,19 @@ from prefdisco.scenarios import load_scenarios
 from prefdisco.schema import Scenario
 from prefdisco.training.anchor import Anchor
 from prefdisco.training.card import model_card
-from prefdisco.training.optimizer import MuonAdamW
+from prefdisco.training.checks import (
+    check_attention,
+    check_launch,
+    check_lengths,
+    check_packing,
+    check_precision,
+    is_flat,
+)
+from prefdisco.training.memory import configuration, report
+from prefdisco.training.processes import device_arguments, gathered, load_whole, shard_on_cpu
 from prefdisco.training.saves import last_save
+from prefdisco.training.tracking import RecipeInWandb, notice, reporting
+from prefdisco.training.trainer import TRAINER
 
 CHECKPOINT, TRAINED, LESSONS = "checkpoint", "trained.json", "data.md"
 WAIT = timedelta(hours=24)  # ranks that wait for the data and the evaluations of the main one
@@ -46,22 +59,24 @@ WAIT = timedelta(hours=24)  # ranks that wait for the data and the evaluations o
 
 def run(recipe: SFTRecipe) -> dict[str, Any] | None:
     """The whole recipe. The main rank returns the summary and prints the table, the others return None."""
-    check_trainer(recipe.trainer, SFTConfig, recipe.where)
-    check_trainer(recipe.peft or {}, LoraConfig, recipe.where, "peft")
     for name in recipe.eval.conditions:
         parse_condition(name)
+    check_launch(recipe)
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=WAIT)
-    settings(recipe)
+    check_attention(recipe, settings(recipe))
+    load_whole()
     if not state.is_main_process:
         train(recipe, shared(state, None))
         return None
     folder = Path(recipe.run)
     first, last = Path(recipe.before or folder / "before"), folder / "after"
     with lock(folder):
-        weights = fingerprint(load(recipe.model, device="cpu")[0])  # a folder is claimed for a model that is there
+        weights = fingerprint(writer(recipe)[0])  # a folder is claimed for a model that is there
         claim(folder, recipe.to_yaml(), recipe.model_dump(mode="json", exclude={"run"}))
         before = evaluate(evaluation(recipe, recipe.model, first))
         data = make_data(recipe, weights)
+        if line := notice(recipe):
+            print(line)
         if not (folder / TRAINED).exists():
             train(recipe, shared(state, data))
         elif state.num_processes > 1:
@@ -78,17 +93,28 @@ def run(recipe: SFTRecipe) -> dict[str, Any] | None:
 
 
 def describe(recipe: SFTRecipe) -> str:
-    """What `--dry-run` prints after the configuration: what would be loaded, made and written."""
-    scenarios = training_scenarios(recipe)
-    model, tokenizer = load(recipe.model)
-    weights = sum(parameter.numel() for parameter in model.parameters())
-    data = data_folder(recipe, fingerprint(model))
+    """What `--dry-run` prints after the configuration: what would be loaded, made and written, and the memory it takes.
+
+    The model's configuration must be there, its weights need not.
+    """
+    arguments, scenarios = settings(recipe), training_scenarios(recipe)
+    longest = None
+    try:
+        model, tokenizer = writer(recipe)
+    except ModelError:
+        where = "to be named by the model's weights, which cannot be loaded here"
+    else:
+        data = data_folder(recipe, fingerprint(model))
+        there = (data / COUNTS).exists()
+        longest = max((len(talk.ids) for talk in taught(recipe, data, tokenizer)), default=None) if there else None
+        where = f"{data} ({'there already' if there else 'to be made'})"
     return "\n".join(
         [
-            f"model       {recipe.model}: {weights / 1e6:.2f} M parameters, {len(tokenizer)} tokens",
+            f"model       {recipe.model}",
             f"scenarios   {len(scenarios)} to train on, {recipe.scenarios.eval_limit} to evaluate on",
-            f"data        {data}" + (" (there already)" if (data / COUNTS).exists() else " (to be made)"),
+            f"data        {where}",
             f"run folder  {recipe.run}",
+            report(recipe, arguments, longest),
         ]
     )
 
@@ -114,6 +140,16 @@ def shared(state: PartialState, data: Path | None) -> Path | None:
     return Path(message[0]) if message[0] else None
 
 
+def writer(recipe: SFTRecipe) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model that writes the data, and its tokenizer. Raises ModelError where they are not there."""
+    return load(recipe.model, device="cpu", dtype=recipe.eval.dtype)
+
+
+def taught(recipe: SFTRecipe, data: Path, tokenizer: PreTrainedTokenizerBase) -> list[Talk]:
+    """The examples that the recipe makes of the data in this folder."""
+    return lessons(read(data), recipe.teach, Chat(tokenizer, recipe.model))
+
+
 def fingerprint(model: PreTrainedModel) -> str:
     """A name for the weights: equal weights, equal name."""
     tensors = (tensor.detach().cpu().contiguous() for _, tensor in sorted(model.state_dict().items()))
@@ -124,7 +160,7 @@ def make_data(recipe: SFTRecipe, weights: str) -> Path:
     """Make, complete or find the training data that the model with these `weights` writes; returns its folder."""
     folder = data_folder(recipe, weights)
     if not (folder / COUNTS).exists():
-        model, tokenizer = load(recipe.model)
+        model, tokenizer = load(recipe.model, dtype=recipe.eval.dtype)
         scenarios = training_scenarios(recipe)
         writer = LocalModel(model, tokenizer, batch_size=recipe.eval.batch_size)
         generate(recipe, writer, scenarios, folder)
@@ -138,38 +174,33 @@ def train(recipe: SFTRecipe, data: Path | None) -> None:
         return
     folder = Path(recipe.run)
     set_seed(recipe.seed)
-    model, tokenizer = load(recipe.model, device="cpu")
+    model, tokenizer = load(recipe.model, device="cpu", dtype=recipe.dtype, attention=recipe.attention)
     model.train()
-    talks = lessons(read(data), recipe.teach, Chat(tokenizer, recipe.model))
+    talks = taught(recipe, data, tokenizer)
     if not talks:
         raise ConfigError(f"{data}: no example is left for teach.answer={recipe.teach.answer}; see {CARD} there")
     examples = rows(talks)
-    longest, limit = max(len(example["input_ids"]) for example in examples), model.config.max_position_embeddings
-    if longest > limit:
-        raise ConfigError(
-            f"data: the longest dialogue has {longest} tokens, the model's context {limit}; lower data.max_tokens"
-        )
     arguments = settings(recipe)
-    muon = recipe.optimizer == "muon"
+    shard_on_cpu()
+    longest = max(len(example["input_ids"]) for example in examples)
+    check_lengths(recipe, arguments, longest, model.config.max_position_embeddings)
     trainer = TRAINER(
         model=model,
         args=arguments,
         train_dataset=Dataset.from_list(examples),
         processing_class=tokenizer,
-        data_collator=None if arguments.packing else padded(tokenizer),
+        data_collator=None if is_flat(arguments) else padded(tokenizer),
         peft_config=LoraConfig(**recipe.peft) if recipe.peft else None,
-        optimizers=(MuonAdamW.from_arguments(model, arguments) if muon else None, None),
-        callbacks=[Anchor(model, recipe.anchor)] if recipe.anchor else None,
+        optimizer=recipe.optimizer,
+        callbacks=[RecipeInWandb(recipe), *([Anchor(model, recipe.anchor)] if recipe.anchor else [])],
     )
     with writing(folder):
         trainer.train(resume_from_checkpoint=last_save(Path(str(arguments.output_dir))))
-    trained = trainer.accelerator.unwrap_model(trainer.model)
-    if recipe.peft:
-        trained = trained.merge_and_unload()
+    weights = gathered(trainer)
     if trainer.is_world_process_zero():
         atomic_write(folder / LESSONS, lesson_card(recipe, data, talks, tokenizer))
         with writing(folder / CHECKPOINT):
-            trained.save_pretrained(folder / CHECKPOINT)
+            whole(recipe, weights).save_pretrained(folder / CHECKPOINT)
             tokenizer.save_pretrained(folder / CHECKPOINT)
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
         atomic_write(
@@ -179,38 +210,42 @@ def train(recipe: SFTRecipe, data: Path | None) -> None:
     trainer.accelerator.wait_for_everyone()
 
 
-class CPUTrainer(SFTTrainer):
-    """TRL's trainer with the model's own loss.
-
-    TRL's fused head saves memory by computing every logit twice, in float32, and adds two metrics. Without its GPU
-    kernel that costs more than it saves (`bench/sft.py`).
-    """
-
-    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        return Trainer.compute_loss(self, *args, **kwargs)
-
-
-TRAINER = SFTTrainer if torch.cuda.is_available() else CPUTrainer
+def whole(recipe: SFTRecipe, weights: dict[str, torch.Tensor]) -> PreTrainedModel:
+    """The recipe's model with the trained `weights`, adapters merged; of the type that it was loaded as."""
+    model = load(recipe.model, device="cpu", dtype=recipe.dtype)[0]
+    if not recipe.peft:
+        model.load_state_dict(weights)
+        return model
+    adapted = get_peft_model(model, LoraConfig(**recipe.peft))
+    adapted.load_state_dict(weights)
+    merged: Any = adapted.merge_and_unload()
+    return merged
 
 
 def settings(recipe: SFTRecipe) -> SFTConfig:
-    """The trainer's own configuration. Raises ConfigError for a value that TRL refuses."""
-    arguments: dict[str, Any] = {
+    """The trainer's own configuration. Raises ConfigError for what TRL refuses, and for what would train wrongly."""
+    check_trainer(recipe.trainer, SFTConfig, recipe.where)
+    check_trainer(recipe.peft or {}, LoraConfig, recipe.where, "peft")
+    check_precision(recipe)
+    fields: dict[str, Any] = {
         "output_dir": str(Path(recipe.run) / "trainer"),
         "seed": recipe.seed,
         "max_length": None,
-        "report_to": "none",
-        "use_cpu": not torch.cuda.is_available(),
+        **device_arguments(),
         **recipe.trainer,
+        **reporting(recipe),
     }
     try:
-        return SFTConfig(**arguments)
+        arguments = SFTConfig(**fields)
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ConfigError(f"{recipe.where('trainer')}: trainer: {str(error).partition(chr(10))[0]}") from None
+    check_packing(recipe, arguments, configuration(recipe.model))
+    return arguments
 
 
 def padded(tokenizer: PreTrainedTokenizerBase) -> DataCollatorForSeq2Seq:
     """Right-padded batches in which padding carries no loss; few different lengths, so that memory is used again."""
     right = copy.deepcopy(tokenizer)
     right.padding_side = "right"
+    right.pad_token = right.pad_token or right.eos_token  # Llama has none; it carries no loss
     return DataCollatorForSeq2Seq(right, label_pad_token_id=IGNORED, pad_to_multiple_of=32)

@@ -1,0 +1,104 @@
+"""What a fine-tuning recipe is refused for before anything is computed: it would end in wrong training or a traceback.
+
+Packed rows have no attention mask. The borders of dialogues are in `position_ids`, which start at 0 in each; from them
+transformers makes a block-diagonal mask (sdpa, flex_attention), or the lengths for a varlen kernel (flash attention).
+Joined without borders, or through layers that carry a state, dialogues would see each other.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import torch
+from accelerate.utils import is_deepspeed_available
+from transformers import PreTrainedConfig
+from trl import SFTConfig
+
+from prefdisco.config import ConfigError, SFTRecipe
+from prefdisco.training.processes import strategy
+
+SEPARATED = {"full_attention", "sliding_attention"}  # kinds of layers whose masks know the borders
+
+
+def is_flat(arguments: SFTConfig) -> bool:
+    """Whether a batch is one long row of dialogues without padding."""
+    return bool(arguments.packing or arguments.padding_free)
+
+
+def check_launch(recipe: SFTRecipe) -> None:
+    """Raise ConfigError for a recipe that cannot be trained the way `accelerate launch` was called."""
+    kind = strategy()
+    if recipe.anchor and (recipe.peft or kind != "ddp"):
+        raise ConfigError(
+            f"{recipe.where('anchor')}: anchor={recipe.anchor:g}: needs the weights themselves, whole, in every "
+            "process; set anchor=0, or train all weights (peft=null) in one process or with ddp"
+        )
+    if kind in ("ddp", "fsdp2"):
+        return
+    if not is_deepspeed_available():
+        raise ConfigError(f"accelerate: {kind} needs DeepSpeed: pip install 'prefdisco[deepspeed]'")
+    if recipe.optimizer == "muon":
+        raise ConfigError(
+            f"{recipe.where('optimizer')}: optimizer=muon: DeepSpeed flattens the matrices that Muon needs; "
+            "set optimizer=adamw, or launch with ddp or fsdp2"
+        )
+    if not torch.cuda.is_available() and recipe.trainer.get("bf16", True):
+        raise ConfigError(
+            f"{recipe.where('trainer.bf16')}: trainer.bf16: on a CPU, DeepSpeed trains in float32 only; "
+            "set trainer.bf16=false"
+        )
+
+
+def check_precision(recipe: SFTRecipe) -> None:
+    """Raise ConfigError where the weights would be trained in a type too coarse for their updates."""
+    if recipe.dtype == "bfloat16" and not recipe.peft:
+        raise ConfigError(
+            f"{recipe.where('dtype')}: dtype=bfloat16: would round small updates of the weights away; "
+            "set dtype=float32 (trainer.bf16=true computes in bfloat16 all the same), or train adapters with peft"
+        )
+
+
+def check_attention(recipe: SFTRecipe, arguments: SFTConfig) -> None:
+    """Raise ConfigError where the implementation of attention cannot be trained with here."""
+    place = f"{recipe.where('attention')}: attention={recipe.attention}"
+    if recipe.attention == "sdpa":
+        return
+    if not torch.cuda.is_available():
+        raise ConfigError(f"{place}: has no backward pass on a CPU; set attention=sdpa")
+    if recipe.attention == "flash_attention_2":
+        if find_spec("flash_attn") is None:
+            raise ConfigError(f"{place}: flash-attn is not installed; flex_attention needs no installation")
+        if not (arguments.bf16 or arguments.fp16):
+            raise ConfigError(f"{place}: computes in half precision only; set trainer.bf16=true")
+
+
+def check_packing(recipe: SFTRecipe, arguments: SFTConfig, model: PreTrainedConfig) -> None:
+    """Raise ConfigError for packing in which dialogues would see each other, or that TRL would refuse."""
+    if not is_flat(arguments):
+        return
+    place = f"{recipe.where('trainer.packing')}: trainer.packing"
+    if arguments.packing and arguments.packing_strategy == "wrapped":
+        raise ConfigError(
+            f"{place}: the strategy wrapped joins and cuts dialogues without a border, so that they see each other; "
+            "set trainer.packing_strategy=bfd"
+        )
+    if arguments.packing and arguments.max_length is None:
+        raise ConfigError(f"{place}: needs the tokens of a row; set trainer.max_length")
+    if kinds := sorted(set(getattr(model.get_text_config(), "layer_types", None) or ()) - SEPARATED):
+        raise ConfigError(
+            f"{place}: {recipe.model} has {kinds[0]} layers, which carry a state from one dialogue into the next; "
+            "set trainer.packing=false"
+        )
+
+
+def check_lengths(recipe: SFTRecipe, arguments: SFTConfig, longest: int, context: int) -> None:
+    """Raise ConfigError where the longest dialogue does not fit the model, or TRL would cut it off without a word."""
+    if longest > context:
+        raise ConfigError(
+            f"data: the longest dialogue has {longest} tokens, the model's context {context}; lower data.max_tokens"
+        )
+    if arguments.max_length is not None and longest > arguments.max_length:
+        raise ConfigError(
+            f"{recipe.where('trainer.max_length')}: trainer.max_length={arguments.max_length}: the longest dialogue "
+            f"has {longest} tokens and would be cut off; raise it"
+        )
