@@ -35,6 +35,7 @@ from prefdisco.report.markdown import write_report
 from prefdisco.report.tables import table
 from prefdisco.scenarios import load_scenarios
 from prefdisco.schema import Scenario
+from prefdisco.training import onpolicy
 from prefdisco.training.anchor import Anchor
 from prefdisco.training.card import model_card
 from prefdisco.training.optimizer import MuonAdamW
@@ -51,7 +52,9 @@ def run(recipe: SFTRecipe) -> dict[str, Any] | None:
     for name in recipe.eval.conditions:
         parse_condition(name)
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=WAIT)
-    settings(recipe)
+    arguments = settings(recipe)
+    if recipe.data.engine == onpolicy.ENGINE:
+        onpolicy.check(recipe, arguments)
     if not state.is_main_process:
         train(recipe, shared(state, None))
         return None
@@ -79,15 +82,18 @@ def run(recipe: SFTRecipe) -> dict[str, Any] | None:
 
 def describe(recipe: SFTRecipe) -> str:
     """What `--dry-run` prints after the configuration: what would be loaded, made and written."""
+    if recipe.data.engine == onpolicy.ENGINE:
+        onpolicy.check(recipe, settings(recipe))
     scenarios = training_scenarios(recipe)
     model, tokenizer = load(recipe.model)
     weights = sum(parameter.numel() for parameter in model.parameters())
     data = data_folder(recipe, fingerprint(model))
+    there = " (there already)" if (data / COUNTS).exists() else " (to be made)"
     return "\n".join(
         [
             f"model       {recipe.model}: {weights / 1e6:.2f} M parameters, {len(tokenizer)} tokens",
             f"scenarios   {len(scenarios)} to train on, {recipe.scenarios.eval_limit} to evaluate on",
-            f"data        {data}" + (" (there already)" if (data / COUNTS).exists() else " (to be made)"),
+            f"data        {onpolicy.plan(recipe) if recipe.data.engine == onpolicy.ENGINE else f'{data}{there}'}",
             f"run folder  {recipe.run}",
         ]
     )
@@ -121,7 +127,12 @@ def fingerprint(model: PreTrainedModel) -> str:
 
 
 def make_data(recipe: SFTRecipe, weights: str) -> Path:
-    """Make, complete or find the training data that the model with these `weights` writes; returns its folder."""
+    """Make, complete or find the training data that the model with these `weights` writes; returns its folder.
+
+    The run folder where the model learns from what it plays: then nothing is written beforehand.
+    """
+    if recipe.data.engine == onpolicy.ENGINE:
+        return Path(recipe.run)
     folder = data_folder(recipe, weights)
     if not (folder / COUNTS).exists():
         model, tokenizer = load(recipe.model)
@@ -135,6 +146,10 @@ def make_data(recipe: SFTRecipe, weights: str) -> Path:
 def train(recipe: SFTRecipe, data: Path | None) -> None:
     """Train on every rank, from the last save if there is one, and save the checkpoint with all that it needs."""
     if data is None:
+        return
+    if recipe.data.engine == onpolicy.ENGINE:
+        done = onpolicy.train(recipe, settings(recipe), training_scenarios(recipe))
+        save(recipe, done.model, done.tokenizer, done.steps, recipe.onpolicy.episodes * len(done.history), done.history)
         return
     folder = Path(recipe.run)
     set_seed(recipe.seed)
@@ -164,19 +179,29 @@ def train(recipe: SFTRecipe, data: Path | None) -> None:
     with writing(folder):
         trainer.train(resume_from_checkpoint=last_save(Path(str(arguments.output_dir))))
     trained = trainer.accelerator.unwrap_model(trainer.model)
-    if recipe.peft:
-        trained = trained.merge_and_unload()
     if trainer.is_world_process_zero():
         atomic_write(folder / LESSONS, lesson_card(recipe, data, talks, tokenizer))
-        with writing(folder / CHECKPOINT):
-            trained.save_pretrained(folder / CHECKPOINT)
-            tokenizer.save_pretrained(folder / CHECKPOINT)
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
-        atomic_write(
-            folder / TRAINED,
-            json.dumps({"steps": trainer.state.global_step, "examples": len(examples), "history": history}),
-        )
+        save(recipe, trained, tokenizer, trainer.state.global_step, len(examples), history)
     trainer.accelerator.wait_for_everyone()
+
+
+def save(
+    recipe: SFTRecipe,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    steps: int,
+    examples: int,
+    history: list[dict[str, Any]],
+) -> None:
+    """Save the checkpoint, a LoRA merged into it, then what says that training is over."""
+    folder = Path(recipe.run)
+    if recipe.peft:
+        model = model.merge_and_unload()
+    with writing(folder / CHECKPOINT):
+        model.save_pretrained(folder / CHECKPOINT)
+        tokenizer.save_pretrained(folder / CHECKPOINT)
+    atomic_write(folder / TRAINED, json.dumps({"steps": steps, "examples": examples, "history": history}))
 
 
 class CPUTrainer(SFTTrainer):

@@ -1,0 +1,131 @@
+"""What is learned from one episode of the student's own: which of its tokens, and what the teacher reads before them.
+
+The teacher is told what the student had to find out. Both read the same last turn, token by token as it was generated;
+nothing is tokenized again:
+
+    student   discovery prompt, problem | question, answer, .. | <think> .. </think> ACTION RESPONSE text
+    teacher   preferences, problem      |                      | <think> .. </think> ACTION RESPONSE text
+    learned                               kept                   from the teacher    kept     from the teacher
+
+The two sequences end alike, so a token is as far from the end of one as of the other. The wire format's marker is read
+by the teacher and not asked of it: a model that is told the preferences answers without one. The teacher would not ask
+either, so the questions, like the marker, are only kept as they were (`docs/onpolicy.md`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from prefdisco.conditions import parse_condition, prompt
+from prefdisco.engine.dialogues import DISCOVERY, before_the_answer, told
+from prefdisco.llm.chat import Chat
+from prefdisco.protocol import THINK_OPEN, wire_span
+from prefdisco.schema import Episode, Message, Scenario
+
+Profile = Literal["revealed", "full"]
+Reads = Literal["turn", "dialogue"]
+Fault = Literal["error", "malformed", "truncated", "wrong"]
+TOLD = "oracle_preferences"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One episode as the trainer takes it. `taught` and `kept` are positions in `ids`, in order; none is in both.
+
+    `ids` are the student's tokens, `teacher_ids` the teacher's; the last turn stands at the end of both.
+    """
+
+    condition: str
+    ids: list[int]
+    teacher_ids: list[int]
+    taught: list[int]
+    kept: list[int]
+
+    @property
+    def taught_at_teacher(self) -> list[int]:
+        """Where the taught tokens are in `teacher_ids`."""
+        shift = len(self.teacher_ids) - len(self.ids)
+        return [position + shift for position in self.taught]
+
+
+def fault(episode: Episode, only_correct: bool) -> Fault | None:
+    """Why nothing is learned from a graded episode, or None."""
+    if episode.error is not None or episode.tokens is None:
+        return "error"
+    if episode.truncated:
+        return "truncated"
+    if episode.malformed_turns or not episode.response:
+        return "malformed"
+    return "wrong" if only_correct and not episode.correct else None
+
+
+def pair(
+    episode: Episode, scenario: Scenario, chat: Chat, profile: Profile = "revealed", reads: Reads = "turn"
+) -> Pair:
+    """What the student learns from an episode without fault, played under discovery by a local model.
+
+    `chat` is that model's; `profile` and `reads` are those of OnPolicyConfig.
+    """
+    assert episode.tokens is not None, "local models record their tokens"
+    ids, own = episode.tokens.ids, [position for position, mine in enumerate(episode.tokens.mask) if mine]
+    if episode.condition != DISCOVERY:
+        return Pair(episode.condition, ids, ids, own, [])
+    last = len(ids)
+    while episode.tokens.mask[last - 1]:
+        last -= 1
+    turn = Turn(ids[last:], chat)
+    held = {last + token for token in turn.marker()}
+    if not episode.messages[-2].content.endswith(prompt("final_request")):
+        held |= {last + token for token in turn.choice()}
+    taught = [position for position in own if position >= last and position not in held]
+    messages = opening(episode, scenario, profile)
+    before = chat.encode(chat.render(messages, thinking=True, prompt=True))
+    begin = last if reads == "turn" else own[0]
+    learned = set(taught)
+    return Pair(
+        episode.condition, ids, before + ids[begin:], taught, [position for position in own if position not in learned]
+    )
+
+
+def opening(episode: Episode, scenario: Scenario, profile: Profile) -> list[Message]:
+    """What the teacher reads first: preferences and problem; the problem alone where there are no preferences to tell.
+
+    "revealed": what the dialogue revealed, so that the student is taught nothing that it could not know.
+    """
+    if profile == "full":
+        return parse_condition(TOLD).opening(scenario, 0)
+    revealed = before_the_answer(episode, scenario).revealed
+    if not revealed:
+        return parse_condition("baseline").opening(scenario, 0)
+    return parse_condition(TOLD).opening(told(scenario, revealed), 0)
+
+
+class Turn:
+    """A turn as tokens, and where parts of its text are among them; found by decoding prefixes."""
+
+    def __init__(self, ids: list[int], chat: Chat) -> None:
+        self.ids, self.chat, self.text = ids, chat, chat.decode(ids)
+
+    def marker(self) -> range:
+        """The tokens that spell the wire format's marker, wholly or in part."""
+        span = wire_span(self.text)
+        return self.tokens(*span) if span else range(0)
+
+    def choice(self) -> range:
+        """The first token of what is thought: where it is decided whether to ask or to answer."""
+        start = len(THINK_OPEN) if self.text.startswith(THINK_OPEN) else 0
+        return self.tokens(start, start + 1)
+
+    def tokens(self, start: int, end: int) -> range:
+        """The tokens that hold any of the characters from `start` to before `end`."""
+        return range(self.within(start), self.within(end - 1) + 1)
+
+    def within(self, characters: int) -> int:
+        """How many tokens lie wholly in the first `characters` of the text."""
+        low, high = 0, len(self.ids)
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = len(self.chat.decode(self.ids[:middle])) <= characters
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return low
