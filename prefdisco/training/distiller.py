@@ -33,7 +33,7 @@ class Distiller:
 
     The loss of a step is the mean divergence from the teacher over all taught tokens of its pairs, plus
     `keep_questions` times the mean KL(start || student) over all kept ones, under the student's own prompt. Learning
-    rate, batches, clipping and precision are those of `arguments`.
+    rate, batches, clipping and precision are those of `arguments`. `anchor` is SFTRecipe's.
     """
 
     def __init__(
@@ -43,8 +43,9 @@ class Distiller:
         settings: OnPolicyConfig,
         arguments: SFTConfig,
         muon: bool = False,
+        anchor: float = 0.0,
     ) -> None:
-        self.model, self.settings, self.arguments = model, settings, arguments
+        self.model, self.settings, self.arguments, self.anchor = model, settings, arguments, anchor
         self.start = frozen(model)
         if teacher is not None:
             self.teacher = teacher.eval().requires_grad_(False)
@@ -100,6 +101,8 @@ class Distiller:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.steps += 1
+        if self.anchor:  # as prefdisco.training.anchor does for TRL's trainer
+            follow(self.model, self.start, self.optimizer.param_groups[0]["lr"] * self.anchor)
         if self.settings.teacher == "ema":
             follow(self.teacher, self.model, self.settings.ema_rate)
         return sums[0], sums[1]

@@ -129,7 +129,8 @@ def train(recipe: SFTRecipe, arguments: SFTConfig, scenarios: Sequence[Scenario]
     if recipe.peft:
         model = get_peft_model(model, LoraConfig(**recipe.peft))
     student = LocalModel(model, tokenizer, batch_size=recipe.eval.batch_size)
-    distiller = Distiller(model, teacher_of(recipe, tokenizer), settings, arguments, muon=recipe.optimizer == "muon")
+    teacher, muon = teacher_of(recipe, tokenizer), recipe.optimizer == "muon"
+    distiller = Distiller(model, teacher, settings, arguments, muon, recipe.anchor)
     saves = Path(str(arguments.output_dir))
     history = restore(saves, distiller)
     world, epochs = world_of(scenarios), int(arguments.num_train_epochs)
