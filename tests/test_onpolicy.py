@@ -112,11 +112,13 @@ def wanted(scenario: Scenario, count: int) -> list[str]:
     return [ask(scenario, preference.attribute, 0) for preference in scenario.profile[:count]]
 
 
-def episode(local: LocalModel, questions: int, condition: str = "discovery", budget: int = 5) -> Episode:
+def episode(
+    local: LocalModel, questions: int, condition: str = "discovery", budget: int = 5, malformed: int = 0
+) -> Episode:
     scenario, user = SCENARIOS[0], world_of(SCENARIOS).user
     agent = Asker(local, wanted(scenario, questions))
     played = asyncio.run(play(scenario, parse_condition(condition), agent, user, Sampling(), 0, budget))
-    assert played.error is None and not played.malformed_turns
+    assert played.error is None and played.malformed_turns == malformed
     return played
 
 
@@ -136,7 +138,9 @@ def test_the_teacher_reads_its_opening_and_exactly_the_students_last_turn(local:
     opening = decoded(local, both.teacher_ids[: -len(turn)])
     assert opening.startswith("<|im_start|>system\nAnswer in the way that suits a person with these preferences:")
     assert opening.endswith(f"{SCENARIOS[0].problem.question}<|im_end|>\n<|im_start|>assistant\n")
-    assert [both.teacher_ids[place] for place in both.taught_at_teacher] == [both.ids[place] for place in both.taught]
+    assert [both.teacher_ids[place] for place in both.at_teacher(both.taught)] == [
+        both.ids[place] for place in both.taught
+    ]
 
 
 def test_thinking_and_response_are_taught_and_all_else_of_the_students_own_is_kept(local: LocalModel) -> None:
@@ -160,6 +164,18 @@ def test_whether_to_answer_is_not_taught_while_the_student_may_still_ask(local: 
         assert tokens[1] in [free.ids[place] for place in free.kept]
 
 
+def test_a_question_that_comes_too_late_is_unlearned_where_it_was_chosen(local: LocalModel) -> None:
+    late = episode(local, 3, budget=2, malformed=1)
+    assert fault(late, only_correct=True) is None
+    assert fault(late.model_copy(update={"malformed_turns": 2}), only_correct=True) == "malformed"
+    both = pair(late, SCENARIOS[0], local.chat)
+    turn = local.chat.turn(join_thinking("Unknown: that.", format_question(wanted(SCENARIOS[0], 3)[2])))
+    assert (
+        not both.taught and both.unlearned == [len(both.ids) - len(turn) + 1] and decoded(local, turn[:1]) == THINK_OPEN
+    )
+    assert max(both.kept) < len(both.ids) - len(turn) and both.teacher_ids[-len(turn) :] == turn
+
+
 def test_the_teacher_is_told_what_was_revealed_and_nothing_else(local: LocalModel) -> None:
     scenario = SCENARIOS[0]
     for questions, profile, told in ((0, "revealed", 0), (2, "revealed", 2), (2, "full", len(scenario.profile))):
@@ -174,7 +190,9 @@ def test_a_teacher_that_reads_the_dialogue_has_the_students_tokens_of_it(local: 
     played, both = made(local, questions=2, reads="dialogue")
     first = played.tokens.mask.index(1)
     assert both.teacher_ids[first - len(both.ids) :] == both.ids[first:]
-    assert [both.teacher_ids[place] for place in both.taught_at_teacher] == [both.ids[place] for place in both.taught]
+    assert [both.teacher_ids[place] for place in both.at_teacher(both.taught)] == [
+        both.ids[place] for place in both.taught
+    ]
 
 
 def test_without_questions_to_ask_both_read_the_same_and_all_is_taught(local: LocalModel) -> None:

@@ -108,12 +108,18 @@ class Distiller:
         return sums[0], sums[1]
 
     def losses(self, batch: Sequence[Pair]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The sums over the taught tokens of the divergence, over the kept ones of KL(start || student), in nats."""
+        """The sums over taught and unlearned tokens of the divergence, over kept ones of KL(start || student)."""
         logits = self.logits(self.model, [each.ids for each in batch])
         with torch.no_grad():
             target = self.logits(self.teacher, [each.teacher_ids for each in batch])
-        own, told = at(logits, [each.taught for each in batch]), at(target, [each.taught_at_teacher for each in batch])
-        learned = divergence(own, told, self.settings.beta, self.settings.loss_temperature).sum()
+        learned = logits.new_zeros((), dtype=torch.float32)
+        # reverse KL has no gradient where the student is sure of what the teacher would never do; forward KL has
+        for name, beta in (("taught", self.settings.beta), ("unlearned", 0.0)):
+            places = [getattr(each, name) for each in batch]
+            there = [each.at_teacher(positions) for each, positions in zip(batch, places, strict=True)]
+            learned = (
+                learned + divergence(at(logits, places), at(target, there), beta, self.settings.loss_temperature).sum()
+            )
         rows = [row for row, each in enumerate(batch) if each.kept]
         if not self.settings.keep_questions or not rows:
             return learned, learned.new_zeros(())
@@ -175,8 +181,8 @@ def shape_of(arguments: SFTConfig) -> str:
 
 
 def counts(pairs: Sequence[Pair]) -> tuple[int, int]:
-    """How many tokens are taught, and how many kept."""
-    return sum(len(each.taught) for each in pairs), sum(len(each.kept) for each in pairs)
+    """How many tokens are taught or unlearned, and how many kept."""
+    return sum(len(each.taught) + len(each.unlearned) for each in pairs), sum(len(each.kept) for each in pairs)
 
 
 def frozen(model: PreTrainedModel) -> PreTrainedModel:

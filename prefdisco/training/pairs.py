@@ -14,13 +14,13 @@ either, so the questions, like the marker, are only kept as they were (`docs/onp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from prefdisco.conditions import parse_condition, prompt
 from prefdisco.engine.dialogues import DISCOVERY, before_the_answer, told
 from prefdisco.llm.chat import Chat
-from prefdisco.protocol import THINK_OPEN, wire_span
+from prefdisco.protocol import THINK_OPEN, parse_turn, wire_span
 from prefdisco.schema import Episode, Message, Scenario
 
 Profile = Literal["revealed", "full"]
@@ -31,7 +31,7 @@ TOLD = "oracle_preferences"
 
 @dataclass(frozen=True)
 class Pair:
-    """One episode as the trainer takes it. `taught` and `kept` are positions in `ids`, in order; none is in both.
+    """One episode as the trainer takes it. `taught`, `unlearned` and `kept` are positions in `ids`; none is in two.
 
     `ids` are the student's tokens, `teacher_ids` the teacher's; the last turn stands at the end of both.
     """
@@ -41,31 +41,45 @@ class Pair:
     teacher_ids: list[int]
     taught: list[int]
     kept: list[int]
+    unlearned: list[int] = field(default_factory=list)
 
-    @property
-    def taught_at_teacher(self) -> list[int]:
-        """Where the taught tokens are in `teacher_ids`."""
+    def at_teacher(self, positions: list[int]) -> list[int]:
+        """Where these tokens of the last turn are in `teacher_ids`."""
         shift = len(self.teacher_ids) - len(self.ids)
-        return [position + shift for position in self.taught]
+        return [position + shift for position in positions]
 
 
 def fault(episode: Episode, only_correct: bool) -> Fault | None:
-    """Why nothing is learned from a graded episode, or None."""
+    """Why nothing is learned from a graded episode, or None. A question that came too late can be learned from."""
     if episode.error is not None or episode.tokens is None:
         return "error"
     if episode.truncated:
         return "truncated"
+    if asks_too_late(episode):
+        return None
     if episode.malformed_turns or not episode.response:
         return "malformed"
     return "wrong" if only_correct and not episode.correct else None
 
 
+def asks_too_late(episode: Episode) -> bool:
+    """Whether all went well until the final answer was asked for, and the student asked one question more."""
+    last = parse_turn(episode.messages[-1].content) if episode.messages else None
+    return bool(last and last.kind == "question" and episode.malformed_turns == 1 and must_answer(episode))
+
+
+def must_answer(episode: Episode) -> bool:
+    """Whether the final answer was asked for before the last turn: then the student may not choose to ask."""
+    return len(episode.messages) > 1 and episode.messages[-2].content.endswith(prompt("final_request"))
+
+
 def pair(
     episode: Episode, scenario: Scenario, chat: Chat, profile: Profile = "revealed", reads: Reads = "turn"
 ) -> Pair:
-    """What the student learns from an episode without fault, played under discovery by a local model.
+    """What the student learns from an episode without fault, played by a local model whose `chat` this is.
 
-    `chat` is that model's; `profile` and `reads` are those of OnPolicyConfig.
+    `profile` and `reads` are those of OnPolicyConfig. Under conditions other than discovery both read the same, and all
+    is taught. From a question that came too late, only the choice to ask it is unlearned.
     """
     assert episode.tokens is not None, "local models record their tokens"
     ids, own = episode.tokens.ids, [position for position, mine in enumerate(episode.tokens.mask) if mine]
@@ -75,17 +89,16 @@ def pair(
     while episode.tokens.mask[last - 1]:
         last -= 1
     turn = Turn(ids[last:], chat)
-    held = {last + token for token in turn.marker()}
-    if not episode.messages[-2].content.endswith(prompt("final_request")):
-        held |= {last + token for token in turn.choice()}
+    marker, choice = ({last + token for token in tokens} for tokens in (turn.marker(), turn.choice()))
+    before = chat.encode(chat.render(opening(episode, scenario, profile), thinking=True, prompt=True))
+    teacher_ids = before + ids[last if reads == "turn" else own[0] :]
+    if asks_too_late(episode):
+        questions = [position for position in own if position < last]
+        return Pair(episode.condition, ids, teacher_ids, [], questions, unlearned=sorted(choice))
+    held = marker if must_answer(episode) else marker | choice
     taught = [position for position in own if position >= last and position not in held]
-    messages = opening(episode, scenario, profile)
-    before = chat.encode(chat.render(messages, thinking=True, prompt=True))
-    begin = last if reads == "turn" else own[0]
-    learned = set(taught)
-    return Pair(
-        episode.condition, ids, before + ids[begin:], taught, [position for position in own if position not in learned]
-    )
+    kept = [position for position in own if position < last or position in held]
+    return Pair(episode.condition, ids, teacher_ids, taught, kept)
 
 
 def opening(episode: Episode, scenario: Scenario, profile: Profile) -> list[Message]:
