@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,6 @@ import torch
 from tiny import tiny_llama, tiny_tokenizer
 from torch.distributions import Categorical, kl_divergence
 from trl import SFTConfig
-from trl.experimental.gkd import GKDTrainer
 
 from prefdisco.conditions import parse_condition, preference_line
 from prefdisco.config import ConfigError, Mix, OnPolicyConfig, SFTRecipe, load
@@ -64,7 +64,10 @@ def test_the_divergences_are_those_of_torch(temperature: float) -> None:
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.1, 0.5, 1.0])
-def test_the_divergence_is_gkds(beta: float) -> None:
+def test_the_divergence_is_gkds(beta: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
+    from trl.experimental.gkd import GKDTrainer
+
     student, teacher = logits(0), logits(1)
     theirs = GKDTrainer.generalized_jsd_loss(student[None], teacher[None], beta=beta, temperature=2.0, reduction="sum")
     assert divergence(student, teacher, beta, 2.0).sum().item() == pytest.approx(theirs.item(), rel=1e-5)
@@ -369,6 +372,25 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_weights(tmp_path: Path, monke
         assert torch.equal(weight, again.model.state_dict()[name]), name
     done = trained(recipe(tmp_path / "stopped", word))  # nothing left to do
     assert done.history == whole.history
+
+
+def test_the_run_folder_is_that_of_any_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], local: LocalModel
+) -> None:
+    def no_time(recipe: SFTRecipe, *others: Any) -> onpolicy.Trained:
+        return onpolicy.Trained(local.model, local.tokenizer, 3, [{"round": 1}])
+
+    monkeypatch.setattr(onpolicy, "train", no_time)
+    start, run = tmp_path / "start" / "checkpoint", tmp_path / "run"
+    local.model.save_pretrained(start)
+    local.tokenizer.save_pretrained(start)
+    words = [f"model={start}", "scenarios.eval_limit=2", "eval.max_tokens=8", "eval.conditions=[baseline]"]
+    summary = sft.run(recipe(run, *words))
+    assert summary is not None and json.loads((run / "summary.json").read_text()) == summary
+    assert {path.name for path in run.iterdir()} >= {"before", "after", "checkpoint", "report.md", "config.yaml"}
+    assert json.loads((run / "trained.json").read_text()) == {"steps": 3, "examples": 8, "history": [{"round": 1}]}
+    assert "engine `onpolicy`, questions by policy `self`" in (run / "checkpoint" / "README.md").read_text()
+    assert not (tmp_path / "data").exists() and str(run) in capsys.readouterr().out
 
 
 def test_a_model_that_writes_nothing_readable_is_one_line(tmp_path: Path, local: LocalModel) -> None:

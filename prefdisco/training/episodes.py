@@ -110,6 +110,6 @@ def line(entry: dict[str, Any]) -> str:
         f"{entry['questions']:.1f} questions, {100 * entry['precision']:.0f}% revealing",
         *(f"{name[:-9]} accuracy {100 * entry[name]:.0f}%" for name in entry if name.endswith("_accuracy")),
         f"divergence {entry['divergence']:.4f}, kept {entry['kept']:.4f} nats a token",
-        f"{sum(entry['dropped'].values())} of {entry['episodes']} dropped",
+        f"of {entry['episodes']} episodes {entry['late']} asked too late, {sum(entry['dropped'].values())} dropped",
     ]
     return f"round {entry['round']}: {'; '.join(parts)}"

@@ -146,7 +146,8 @@ def train(recipe: SFTRecipe, arguments: SFTConfig, scenarios: Sequence[Scenario]
             begin, end = number / settings.rounds, (number + 1) / settings.rounds
             figures = distiller.learn(pairs, seed, begin, end, bar.update)
             bar.update(epochs * (len(episodes) - len(pairs)))
-            entry = {"round": number + 1, **figures_of(episodes), **figures, "dropped": dict(dropped)}
+            late = sum(bool(each.unlearned) for each in pairs)
+            entry = {"round": number + 1, **figures_of(episodes), "late": late, "dropped": dict(dropped), **figures}
             bar.write(line(entry))
             history.append(entry)
             save(saves, distiller, history)
