@@ -37,6 +37,7 @@ __all__ = [
     "EvaluateConfig",
     "LearnedName",
     "Mix",
+    "OnPolicyConfig",
     "PlayConfig",
     "PolicyName",
     "PretrainRecipe",
@@ -82,7 +83,10 @@ class Mix(Section):
 
 
 class DataConfig(Section):
-    engine: Literal["selfdistill"] = Field(default="selfdistill", description="how training examples are made")
+    engine: Literal["selfdistill", "onpolicy"] = Field(
+        default="selfdistill",
+        description="how training examples are made; onpolicy: as it trains, see section onpolicy",
+    )
     policy: Literal[PolicyName, "self"] = Field(default="exact", description="who chooses a dialogue's questions")
     belief: BeliefName = Field(
         default="exact",
@@ -117,6 +121,32 @@ class TeachConfig(Section):
     answer: Literal["personalized", "generic"] = Field(default="personalized", description="the answer that is learned")
 
 
+class OnPolicyConfig(Section):
+    """With data.engine=onpolicy; `data` then has the budget, temperature, max_tokens and mix of what is played."""
+
+    rounds: int = Field(default=8, ge=1, description="times that the student plays, then learns from what it played")
+    episodes: int = Field(default=256, ge=1, description="scenarios played in a round")
+    teacher: str = Field(
+        default="start",
+        min_length=1,
+        description="whose weights teach: start (the starting ones), ema (a moving average of the student's), self, or "
+        "those of a checkpoint with the same tokens",
+    )
+    ema_rate: float = Field(default=0.02, gt=0, le=1, description="share of the student in the average, at each step")
+    profile: Literal["revealed", "full"] = Field(
+        default="revealed", description="what the teacher is told: what the dialogue revealed, or all preferences"
+    )
+    reads: Literal["turn", "dialogue"] = Field(
+        default="turn", description="what the teacher reads of the student's: the last turn, or all turns"
+    )
+    beta: float = Field(default=1.0, ge=0, le=1, description="0: forward KL, 1: reverse KL, between: generalized JSD")
+    loss_temperature: float = Field(default=1.0, gt=0, description="temperature of both distributions in the loss")
+    only_correct: bool = Field(default=False, description="learn only from episodes whose answer is right")
+    keep_questions: float = Field(
+        default=1.0, ge=0, description="weight of staying with the starting weights on questions and markers"
+    )
+
+
 class PlayConfig(Section):
     conditions: list[str] = Field(
         default=["baseline", "discovery", "oracle"], min_length=1, description="what the agent is told and may do"
@@ -142,6 +172,7 @@ class SFTRecipe(Recipe):
     scenarios: ScenarioConfig = ScenarioConfig()
     data: DataConfig = DataConfig()
     teach: TeachConfig = TeachConfig()
+    onpolicy: OnPolicyConfig = OnPolicyConfig()
     eval: EvalConfig = EvalConfig()
     before: str = Field(
         default="", description="folder of the evaluation before training, where runs share it; RUN/before by default"

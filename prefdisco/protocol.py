@@ -87,6 +87,19 @@ def parse_turn(visible: str) -> Turn:
     return Turn("question" if action[1].lower().startswith("ask") else "final", text)
 
 
+def wire_span(raw: str) -> tuple[int, int] | None:
+    """Where the markers of a raw completion's action stand: (start, end) in characters, None where there is none.
+
+    From `###ACTION###` to the end of `###RESPONSE###:`, of what follows the thinking.
+    """
+    closed = raw.find(THINK_CLOSE)
+    action = ACTION.search(raw, 0 if closed < 0 else closed + len(THINK_CLOSE))
+    if action is None:
+        return None
+    response = RESPONSE.search(raw, action.end())
+    return action.start(), response.end() if response else action.end()
+
+
 def format_question(text: str) -> str:
     """A question turn in the wire format."""
     return f"###ACTION###: 'ask_question'\n###RESPONSE###: {text}"

@@ -8,6 +8,7 @@ Joined without borders, or through layers that carry a state, dialogues would se
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 from accelerate.utils import is_deepspeed_available
@@ -46,6 +47,16 @@ def check_launch(recipe: SFTRecipe) -> None:
         raise ConfigError(
             f"{recipe.where('trainer.bf16')}: trainer.bf16: on a CPU, DeepSpeed trains in float32 only; "
             "set trainer.bf16=false"
+        )
+
+
+def check_model(recipe: SFTRecipe) -> None:
+    """Raise ConfigError where the model is the checkpoint of a run that was not made yet."""
+    folder = Path(recipe.model)
+    if folder.name == "checkpoint" and not folder.is_dir():
+        raise ConfigError(
+            f"{recipe.where('model')}: model={recipe.model}: no such checkpoint; train it first with "
+            f"recipe={folder.parent.name}, or name another with model=..."
         )
 
 

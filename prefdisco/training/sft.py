@@ -37,12 +37,14 @@ from prefdisco.report.markdown import write_report
 from prefdisco.report.tables import table
 from prefdisco.scenarios import load_scenarios
 from prefdisco.schema import Scenario
+from prefdisco.training import onpolicy
 from prefdisco.training.anchor import Anchor
 from prefdisco.training.card import model_card
 from prefdisco.training.checks import (
     check_attention,
     check_launch,
     check_lengths,
+    check_model,
     check_packing,
     check_precision,
     is_flat,
@@ -63,7 +65,10 @@ def run(recipe: SFTRecipe) -> dict[str, Any] | None:
         parse_condition(name)
     check_launch(recipe)
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=WAIT)
-    check_attention(recipe, settings(recipe))
+    arguments = settings(recipe)
+    check_attention(recipe, arguments)
+    if recipe.data.engine == onpolicy.ENGINE:
+        onpolicy.check(recipe, arguments)
     load_whole()
     if not state.is_main_process:
         train(recipe, shared(state, None))
@@ -98,25 +103,34 @@ def describe(recipe: SFTRecipe) -> str:
     The model's configuration must be there, its weights need not.
     """
     arguments, scenarios = settings(recipe), training_scenarios(recipe)
-    longest = None
-    try:
-        model, tokenizer = writer(recipe)
-    except ModelError:
-        where = "to be named by the model's weights, which cannot be loaded here"
+    if recipe.data.engine == onpolicy.ENGINE:
+        onpolicy.check(recipe, arguments)
+        where, memory = onpolicy.plan(recipe), onpolicy.MEMORY
     else:
-        data = data_folder(recipe, fingerprint(model))
-        there = (data / COUNTS).exists()
-        longest = max((len(talk.ids) for talk in taught(recipe, data, tokenizer)), default=None) if there else None
-        where = f"{data} ({'there already' if there else 'to be made'})"
+        where, longest = data_there(recipe)
+        memory = report(recipe, arguments, longest)
     return "\n".join(
         [
             f"model       {recipe.model}",
             f"scenarios   {len(scenarios)} to train on, {recipe.scenarios.eval_limit} to evaluate on",
             f"data        {where}",
             f"run folder  {recipe.run}",
-            report(recipe, arguments, longest),
+            memory,
         ]
     )
+
+
+def data_there(recipe: SFTRecipe) -> tuple[str, int | None]:
+    """(where the data is or will be, tokens of its longest example if it is there already)."""
+    try:
+        model, tokenizer = writer(recipe)
+    except ModelError:
+        return "to be named by the model's weights, which cannot be loaded here", None
+    data = data_folder(recipe, fingerprint(model))
+    if not (data / COUNTS).exists():
+        return f"{data} (to be made)", None
+    longest = max((len(talk.ids) for talk in taught(recipe, data, tokenizer)), default=None)
+    return f"{data} (there already)", longest
 
 
 def training_scenarios(recipe: SFTRecipe) -> list[Scenario]:
@@ -157,7 +171,12 @@ def fingerprint(model: PreTrainedModel) -> str:
 
 
 def make_data(recipe: SFTRecipe, weights: str) -> Path:
-    """Make, complete or find the training data that the model with these `weights` writes; returns its folder."""
+    """Make, complete or find the training data that the model with these `weights` writes; returns its folder.
+
+    The run folder where the model learns from what it plays: then nothing is written beforehand.
+    """
+    if recipe.data.engine == onpolicy.ENGINE:
+        return Path(recipe.run)
     folder = data_folder(recipe, weights)
     if not (folder / COUNTS).exists():
         model, tokenizer = load(recipe.model, dtype=recipe.eval.dtype)
@@ -171,6 +190,10 @@ def make_data(recipe: SFTRecipe, weights: str) -> Path:
 def train(recipe: SFTRecipe, data: Path | None) -> None:
     """Train on every rank, from the last save if there is one, and save the checkpoint with all that it needs."""
     if data is None:
+        return
+    if recipe.data.engine == onpolicy.ENGINE:
+        done = onpolicy.train(recipe, settings(recipe), training_scenarios(recipe))
+        save(recipe, done.model, done.tokenizer, done.steps, recipe.onpolicy.episodes * len(done.history), done.history)
         return
     folder = Path(recipe.run)
     set_seed(recipe.seed)
@@ -199,14 +222,8 @@ def train(recipe: SFTRecipe, data: Path | None) -> None:
     weights = gathered(trainer)
     if trainer.is_world_process_zero():
         atomic_write(folder / LESSONS, lesson_card(recipe, data, talks, tokenizer))
-        with writing(folder / CHECKPOINT):
-            whole(recipe, weights).save_pretrained(folder / CHECKPOINT)
-            tokenizer.save_pretrained(folder / CHECKPOINT)
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
-        atomic_write(
-            folder / TRAINED,
-            json.dumps({"steps": trainer.state.global_step, "examples": len(examples), "history": history}),
-        )
+        save(recipe, whole(recipe, weights), tokenizer, trainer.state.global_step, len(examples), history)
     trainer.accelerator.wait_for_everyone()
 
 
@@ -222,10 +239,27 @@ def whole(recipe: SFTRecipe, weights: dict[str, torch.Tensor]) -> PreTrainedMode
     return merged
 
 
+def save(
+    recipe: SFTRecipe,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    steps: int,
+    examples: int,
+    history: list[dict[str, Any]],
+) -> None:
+    """Save the checkpoint, then what says that training is over."""
+    folder = Path(recipe.run)
+    with writing(folder / CHECKPOINT):
+        model.save_pretrained(folder / CHECKPOINT)
+        tokenizer.save_pretrained(folder / CHECKPOINT)
+    atomic_write(folder / TRAINED, json.dumps({"steps": steps, "examples": examples, "history": history}))
+
+
 def settings(recipe: SFTRecipe) -> SFTConfig:
     """The trainer's own configuration. Raises ConfigError for what TRL refuses, and for what would train wrongly."""
     check_trainer(recipe.trainer, SFTConfig, recipe.where)
     check_trainer(recipe.peft or {}, LoraConfig, recipe.where, "peft")
+    check_model(recipe)
     check_precision(recipe)
     fields: dict[str, Any] = {
         "output_dir": str(Path(recipe.run) / "trainer"),
