@@ -33,7 +33,6 @@ __all__ = [
     "CorpusConfig",
     "DataConfig",
     "ElicitConfig",
-    "EvalConfig",
     "EvaluateConfig",
     "LearnedName",
     "Mix",
@@ -65,13 +64,28 @@ BeliefName = Literal["exact", LearnedName]
 
 
 class ScenarioConfig(Section):
-    source: Literal["pocket"] = Field(default="pocket", description="where scenarios come from: the embedded world")
+    source: str = Field(
+        default="pocket", min_length=1, description="pocket, or a JSON Lines file, of which a quarter is held out"
+    )
     train_limit: int = Field(default=2000, ge=1, description="scenarios to make training data from")
     eval_split: Literal["test", "heldout"] = Field(
-        default="test", description="new problems and people; or new families and types"
+        default="test", description="new problems and people; or new families and types (Pocket)"
+    )
+    eval_source: str = Field(
+        default="", description="a file to evaluate on instead; all of `source`, if a file, is then for training"
     )
     eval_limit: int = Field(default=400, ge=1, description="scenarios of the evaluations before and after")
-    seed: int = Field(default=0, description="seed of the draw of scenarios")
+    seed: int = Field(default=0, description="seed of the draw of scenarios from Pocket")
+
+    @property
+    def training(self) -> str:
+        """What `load_scenarios` takes for training: of a file that is evaluated on too, what is not held out."""
+        return self.source if self.eval_source and self.source != "pocket" else f"{self.source}:train"
+
+    @property
+    def evaluation(self) -> str:
+        """What `load_scenarios` takes for the evaluations."""
+        return self.eval_source or f"{self.source}:{self.eval_split}"
 
 
 class Mix(Section):
@@ -110,6 +124,11 @@ class DataConfig(Section):
     )
     max_tokens: int = Field(default=256, ge=1, description="tokens of a trace, thinking included")
     mix: Mix = Mix()
+    writer: str = Field(
+        default="", description="who writes the traces: the model itself, or where it is served: server/http://.."
+    )
+    user: str = Field(default="", description="who answers while data is made, if not eval.user")
+    judge: str = Field(default="", description="who grades traces, if not eval.judge")
 
 
 class TeachConfig(Section):
@@ -158,10 +177,18 @@ class PlayConfig(Section):
     batch_size: int = Field(default=128, ge=1, description="dialogues generated together")
     dtype: DType = Field(default="float32", description="of a checkpoint's weights when it plays or writes data")
     adaptivity: bool = Field(default=False, description="also measure how questions react to changed answers (slower)")
-
-
-class EvalConfig(PlayConfig):
-    user: Variant = Field(default="passive", description="variant of the simulated person")
+    user: str = Field(
+        default="passive",
+        min_length=1,
+        description="who answers: passive, collaborative or nostop (Pocket's computed person), or a model's name",
+    )
+    variant: Variant = Field(default="passive", description="how a model in the user's seat behaves")
+    judge: str = Field(
+        default="exact", min_length=1, description="who grades: exact (Pocket's computed judge), or a model"
+    )
+    judge_mode: Literal["together", "separate"] = Field(
+        default="together", description="a model's grades: all criteria in one call, or one call each"
+    )
 
 
 class SFTRecipe(Recipe):
@@ -173,7 +200,8 @@ class SFTRecipe(Recipe):
     data: DataConfig = DataConfig()
     teach: TeachConfig = TeachConfig()
     onpolicy: OnPolicyConfig = OnPolicyConfig()
-    eval: EvalConfig = EvalConfig()
+    eval: PlayConfig = PlayConfig()
+    remote: RemoteOptions = RemoteOptions()
     before: str = Field(
         default="", description="folder of the evaluation before training, where runs share it; RUN/before by default"
     )
@@ -245,18 +273,6 @@ class EvaluateConfig(PlayConfig, Config):
     agent: str = Field(min_length=1, description="the model to evaluate: a folder, a Hub id, or pocket-base")
     scenarios: str = Field(default="pocket", description="pocket, pocket:heldout, or a JSON Lines file of scenarios")
     limit: int = Field(default=400, ge=1, description="scenarios to play")
-    user: str = Field(
-        default="passive",
-        min_length=1,
-        description="who answers: passive, collaborative or nostop (Pocket's computed person), or a model's name",
-    )
-    variant: Variant = Field(default="passive", description="how a model in the user's seat behaves")
-    judge: str = Field(
-        default="exact", min_length=1, description="who grades: exact (Pocket's computed judge), or a model"
-    )
-    judge_mode: Literal["together", "separate"] = Field(
-        default="together", description="a model's grades: all criteria in one call, or one call each"
-    )
     thinking: bool = Field(default=True, description="whether the agent thinks before each turn")
     episodes: str | None = Field(
         default=None, description="a run folder of the same agent whose dialogues are graded anew, not played"

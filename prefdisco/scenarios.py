@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 
 from prefdisco.config import ConfigError
+from prefdisco.hashing import digest
 from prefdisco.metrics import Ceiling
 from prefdisco.schema import DataError, Scenario, read_jsonl
 from prefdisco.users import is_pocket
+
+SPLITS = {"train": 0, "test": 2}  # of a file: how many of a scenario's problem and person are held out
 
 
 def load_scenarios(source: str, limit: int, seed: int = 0) -> list[Scenario]:
     """The first `limit` scenarios of "pocket" (its test split), "pocket:SPLIT", or a JSON Lines file.
 
+    "FILE:test" has the problems and people of a file that are held out, "FILE:train" those that are not (`held_out`).
     `seed` is that of the draw from Pocket; evaluations keep it at 0, so that they all face the same scenarios.
 
-    Raises ConfigError for an unknown split or an empty file, DataError for a missing file or a broken line.
+    Raises ConfigError for an unknown or empty split or an empty file, DataError for a missing file or a broken line.
     """
     world, _, split = source.partition(":")
     if world != "pocket":
-        from prefdisco.records import is_published, read_records
-
-        scenarios = []
-        for scenario in read_records(source) if is_published(source) else read_jsonl(source, Scenario):
-            scenarios.append(scenario)
-            if len(scenarios) == limit:
-                break
-        if not scenarios:
-            raise ConfigError(f"scenarios={source}: the file has no scenarios")
-        return scenarios
+        return list(islice(_read(source), limit))
     from prefdisco.pocket import scenarios as pocket
 
     match split or "test":
@@ -37,6 +34,42 @@ def load_scenarios(source: str, limit: int, seed: int = 0) -> list[Scenario]:
     raise ConfigError(
         f"scenarios={source}: unknown split {split!r}; there are pocket:train, pocket:test and pocket:heldout"
     )
+
+
+def _read(source: str) -> Iterable[Scenario]:
+    """The scenarios of a file, or of "FILE:train" or "FILE:test"."""
+    from prefdisco.records import is_published, read_records
+
+    path, _, split = source.rpartition(":")
+    if split not in SPLITS:
+        path, split = source, ""
+    found = iter(read_records(path) if is_published(path) else read_jsonl(path, Scenario))
+    first = next(found, None)
+    if first is None:
+        raise ConfigError(f"scenarios={source}: the file has no scenarios")
+    if not split:
+        return chain([first], found)
+    scenarios = [first, *found]
+    problems = held_out(scenario.problem.id for scenario in scenarios)
+    people = held_out(scenario.persona.id for scenario in scenarios)
+    unseen = [(s.problem.id in problems) + (s.persona.id in people) for s in scenarios]  # 2: both are held out
+    chosen = [s for s, count in zip(scenarios, unseen, strict=True) if count == SPLITS[split]]
+    if not chosen:
+        raise ConfigError(
+            f"scenarios={source}: the file has {len(scenarios)} scenarios, none for this split, which holds out a "
+            "quarter of the problems and of the people; add more of both, or give training and evaluation a file each"
+        )
+    return chosen
+
+
+def held_out(ids: Iterable[str]) -> set[str]:
+    """A quarter of the different `ids`, at least one of several: those that only an evaluation sees.
+
+    Scenarios of a file with both a held-out problem and a held-out person are its test split, those with neither its
+    training split; the others are in none. The choice depends on all ids, so a file that grew splits anew.
+    """
+    ranked = sorted(set(ids), key=digest)
+    return set(ranked[: math.ceil(len(ranked) / 4)]) if len(ranked) > 1 else set()
 
 
 def ceiling_of(scenarios: Sequence[Scenario], budget: int) -> Ceiling | None:

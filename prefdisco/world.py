@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from prefdisco.config import ConfigError
+from prefdisco.config import ConfigError, SFTRecipe
 from prefdisco.elicitation import BeliefFactory, Policy, get_policy
 from prefdisco.elicitation.grades import Grade, plain_grade
 from prefdisco.judges import Judge, load_judge
+from prefdisco.llm.base import Model
+from prefdisco.llm.models import load_model
+from prefdisco.llm.remote import Account
 from prefdisco.schema import Scenario
 from prefdisco.users import User, is_pocket, load_user
 
@@ -37,14 +41,35 @@ class World:
             raise ConfigError(f"data.policy={name}: {error}") from None
 
 
-def world_of(scenarios: Sequence[Scenario], user: str = "passive", judge: str = "exact") -> World:
-    """The world of `scenarios`, all of one kind. Raises ConfigError for a user or judge that they cannot have."""
-    who, grader = load_user(user, scenarios), load_judge(judge, scenarios)
+def world_of(
+    scenarios: Sequence[Scenario],
+    user: str = "passive",
+    judge: str = "exact",
+    model: Callable[[str, str], Model] | None = None,
+    variant: str = "passive",
+    mode: str = "together",
+) -> World:
+    """The world of `scenarios`, all of one kind; a user or judge that is a model's name is `model(role, name)`.
+
+    Raises ConfigError for a user or judge that the scenarios cannot have.
+    """
+    who = load_user(user, scenarios, partial(model, "user") if model else None, variant)
+    grader = load_judge(judge, scenarios, partial(model, "judge") if model else None, mode)
     if not is_pocket(scenarios):
         return World(who, grader, scenarios, _plain_question, lambda attribute: f"I do not know about {attribute} yet.")
     from prefdisco.pocket.attributes import ask, unknown
 
     return World(who, grader, scenarios, lambda scenario, attribute, seed: ask(attribute, seed), unknown)
+
+
+def recipe_world(recipe: SFTRecipe, scenarios: Sequence[Scenario], account: Account) -> World:
+    """The world that a recipe makes its data in; the models in it share `account`."""
+    data, play = recipe.data, recipe.eval
+
+    def model(role: str, name: str) -> Model:
+        return load_model(name, role, recipe.remote, account=account)
+
+    return world_of(scenarios, data.user or play.user, data.judge or play.judge, model, play.variant, play.judge_mode)
 
 
 def belief_of(name: str, scenarios: Sequence[Scenario], training: Sequence[Scenario], key: str) -> BeliefFactory:

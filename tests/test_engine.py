@@ -59,7 +59,7 @@ class Author:
 
     def __init__(self, local: LocalModel, extra: Mapping[str, str] | None = None, wrong: bool = False) -> None:
         self.local, self.extra, self.wrong = local, dict(extra or {}), wrong
-        self.name, self.tokenizer, self.forced = "author", local.tokenizer, local.forced
+        self.name, self.tokenizer, self.chat = "author", local.tokenizer, local.chat
         self.seen: list[Conversation] = []
 
     async def complete(self, conversation: Conversation, sampling: Sampling) -> Completion:
@@ -71,7 +71,7 @@ class Author:
         text = text.replace(problem.answer, "999") if self.wrong else text
         known = "I know. This is wanted." if system else "I know."
         raw = join_thinking(known if conversation.thinking else "", text)
-        self.forced(conversation, raw)
+        self.chat.forced(conversation, raw)
         return Completion(raw, "stop", Usage(calls=1))
 
 
@@ -84,7 +84,7 @@ def stated(system: str) -> dict[str, str]:
 
 def engine(author: Any, world: World | None = None, **settings: Any) -> SelfDistill:
     data = DataConfig(**{"samples": 2, "mix": Mix(plain=0, oracle=0), **settings})
-    return SelfDistill(author, world or world_of(SCENARIOS), data, seed=0)
+    return SelfDistill(author, author.chat, world or world_of(SCENARIOS), data, seed=0)
 
 
 # filters

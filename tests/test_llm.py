@@ -194,7 +194,7 @@ def test_cancelled_callers_leave_the_others_alone(model: LocalModel) -> None:
 
 def test_forced_turn_reads_like_a_generated_one(model: LocalModel) -> None:
     talk = conversations(1)[0]
-    model.forced(talk, "<think>hm</think>What is your favourite colour ?")
+    model.chat.forced(talk, "<think>hm</think>What is your favourite colour ?")
     own = [t for t, m in zip(talk.ids, talk.mask, strict=True) if m]
     assert model.tokenizer.decode(own) == "<think>hm</think>What is your favourite colour ?<|im_end|>"
     talk.messages += [Message(role="assistant", content="What is your favourite colour ?", thinking="hm")]

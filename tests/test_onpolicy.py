@@ -105,7 +105,7 @@ class Asker:
             raw = join_thinking("Unknown: that.", format_question(self.left.pop(0)))
         else:
             raw = join_thinking(THOUGHT, format_final(ANSWER) if wire else ANSWER)
-        self.local.forced(conversation, raw)
+        self.local.chat.forced(conversation, raw)
         return Completion(raw, "stop", Usage(calls=1))
 
 

@@ -19,11 +19,14 @@ from pathlib import Path
 import pytest
 
 from prefdisco.cli import main
-from prefdisco.config import EvaluateConfig, load
+from prefdisco.config import EvaluateConfig, SFTRecipe, load
+from prefdisco.engine.dataset import read
 from prefdisco.evaluate import evaluate, load_episodes
 from prefdisco.records import faults
 from prefdisco.schema import Scenario, read_jsonl
+from prefdisco.training import sft
 from tests.scribbler import CONTEXT, make_scribbler
+from tests.tiny import chat_checkpoint
 
 PYTHON = os.environ.get("PREFDISCO_TEST_VLLM", "")  # of an environment that has vLLM
 CHECKPOINT = os.environ.get("PREFDISCO_TEST_CHECKPOINT", "")  # a trained one, to be served too
@@ -94,23 +97,39 @@ def test_a_served_checkpoint_answers_as_it_does_on_this_machine(agent: str, tmp_
             assert low <= there["conditions"][condition][figure]["mean"] <= high
 
 
-def test_build_user_and_judge_run_on_a_server_that_keeps_to_their_schemas(tmp_path: Path) -> None:
+def test_build_user_judge_and_a_whole_recipe_run_on_a_server_that_keeps_to_their_schemas(tmp_path: Path) -> None:
     model = make_scribbler(tmp_path / "scribbler")
-    few = ["limit=2", "personas=2", "per_problem=2", "attributes=8", "fewest=1", "max_tokens=4096"]
+    few = ["personas=2", "per_problem=2", "attributes=8", "fewest=1", "max_tokens=4096"]
     cache = f"remote.cache={tmp_path / 'cache'}"
     # Prompts are read whole: vLLM 0.31 cannot continue the random numbers of a request between two parts on a CPU.
     whole = ("--max-model-len", str(CONTEXT), "--max-num-batched-tokens", str(CONTEXT), "--no-enable-chunked-prefill")
     with vllm(model, tmp_path / "log", *whole) as served:
-        for task in ("math500", "commonsenseqa"):
+        for task, problems in (("math500", 4), ("commonsenseqa", 2)):
             built, played = tmp_path / task, tmp_path / f"{task}-played"
             words = [f"task={task}", f"path={DATA / task}.jsonl", f"model={served}", f"run={built}", cache]
-            main(["build", *words, *few])
+            main(["build", *words, *few, f"limit={problems}"])
             scenarios = list(read_jsonl(built / "scenarios.jsonl", Scenario))
-            assert len(scenarios) == 4 and not list(faults(built / "published.jsonl"))
+            assert len(scenarios) == 2 * problems and not list(faults(built / "published.jsonl"))
             assert all(len(s.rubric) == len(s.profile) for s in scenarios)
             roles = ["agent=pocket-base", f"user={served}", f"judge={served}", f"scenarios={built}/published.jsonl"]
             summary = evaluate(load(EvaluateConfig, [*roles, f"run={played}", cache]))
-            assert summary["errors"] == 0 and summary["scenarios"] == 4
+            assert summary["errors"] == 0 and summary["scenarios"] == 2 * problems
             episodes = load_episodes(played / "episodes.jsonl").values()
-            assert len(episodes) == 12 and all(1 <= (e.alignment or 0) <= 5 for e in episodes)
+            assert len(episodes) == 6 * problems and all(1 <= (e.alignment or 0) <= 5 for e in episodes)
             assert any(e.user_usage.calls for e in episodes)
+        for family in ("qwen3", "llama"):
+            model, run = chat_checkpoint(tmp_path / family, family, likely="98"), tmp_path / f"{family}-run"
+            words = [
+                "recipe=tasks", f"model={model}", f"scenarios.source={tmp_path}/math500/scenarios.jsonl",
+                f"scenarios.eval_source={tmp_path}/commonsenseqa/scenarios.jsonl", "scenarios.eval_limit=2",
+                f"eval.user={served}", f"eval.judge={served}", f"run={run}", "remote.cache=null",
+                "data.samples=8", "data.margin=0", "data.max_tokens=8", "eval.max_tokens=8", "trainer.max_steps=2",
+                "trainer.bf16=false",
+            ]  # fmt: skip
+            trained = sft.run(load(SFTRecipe, words))
+            assert trained is not None and trained["before"]["errors"] == trained["after"]["errors"] == 0
+            assert all(trained[stage]["scenarios"] == 2 for stage in ("before", "after"))
+            outcomes = read(tmp_path / "data" / trained["data"])
+            print(f"{family}: {sum(bool(o.talks) for o in outcomes)} of {len(outcomes)} scenarios survived")
+            assert len(outcomes) == 8 and any(outcome.talk("discovery") for outcome in outcomes)
+            assert (run / "checkpoint" / "model.safetensors").is_file() and (run / "report.md").is_file()

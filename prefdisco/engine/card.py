@@ -23,16 +23,19 @@ def card(recipe: SFTRecipe, counts: Mapping[str, Any]) -> str:
     data = recipe.data
     more = f", up to {data.most_samples} where none was kept" if data.most_samples > data.samples else ""
     belief = "" if data.policy == "self" else f" on belief `{data.belief}`"
+    where = f"(served: `{data.writer}`)" if data.writer else "itself"
+    failed = [f"- failed, and left out: {counts['failed']}"] if counts["failed"] else []
     lines = [
         "# Data card",
         "",
-        f"Written by `{recipe.model}` itself with engine `{data.engine}`: {data.samples} traces a scenario{more}, at "
+        f"Written by `{recipe.model}` {where} with engine `{data.engine}`: {data.samples} traces a scenario{more}, at "
         f"temperature {data.temperature}, questions by policy `{data.policy}`{belief} (budget {data.budget}, cost "
         f"{data.question_cost} alignment points), margin {data.margin}, seed {recipe.seed}.",
         "",
-        f"- scenarios: {counts['scenarios']} from `{recipe.scenarios.source}`, training split; "
-        f"{counts['survived']} survived",
+        f"- scenarios: {counts['scenarios']} from `{recipe.scenarios.training}`; {counts['survived']} survived",
+        *failed,
         f"- further interviews: {counts['interviews']}",
+        f"- who answers: `{data.user or recipe.eval.user}`; who grades: `{data.judge or recipe.eval.judge}`",
         f"- questions a dialogue: {counts['questions']:.2f}, of which revealing {counts['revealed']:.2f}",
         f"- accuracy of the generic answers: {counts['generic_accuracy']:.3f}",
         "",

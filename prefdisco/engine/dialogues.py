@@ -18,6 +18,10 @@ from prefdisco.world import World
 DISCOVERY = "discovery"
 
 
+class ScenarioFailed(RuntimeError):
+    """A user, judge or writer failed for good, so that nothing can be made of a scenario; the message is one line."""
+
+
 class Interviewer:
     """A question policy as an agent, and the world's user as it hears the answers; one for each dialogue.
 
@@ -68,9 +72,9 @@ async def interview(scenario: Scenario, policy: Policy, world: World, budget: in
 
 
 def before_the_answer(episode: Episode, scenario: Scenario) -> Interview:
-    """An episode without its final answer. Raises RuntimeError for one that failed."""
+    """An episode without its final answer. Raises ScenarioFailed."""
     if episode.error is not None:
-        raise RuntimeError(f"{scenario.id}: the interview failed: {episode.error}")
+        raise ScenarioFailed(f"{scenario.id}: the interview failed: {episode.error}")
     names = dict.fromkeys(question.revealed for question in episode.questions if question.revealed)
     revealed = tuple(p for name in names if (p := scenario.preference(name)) is not None)
     return Interview(episode.messages[:-1], episode.questions, revealed)

@@ -28,14 +28,14 @@ class Talk(Record):
     @classmethod
     def of(cls, kind: Kind, messages: Sequence[Message], tokens: Tokens | None, thinking: bool = True) -> Talk:
         """A talk from recorded tokens."""
-        assert tokens is not None, "local models record their tokens"
+        assert tokens is not None, f"a {kind} talk without its tokens"
         return cls(kind=kind, messages=tuple(messages), ids=tokens.ids, mask=tokens.mask, thinking=thinking)
 
 
 class Outcome(Record):
     """What became of one scenario: its talks, none where no trace was kept, and the verdicts on all its traces.
 
-    Where only its interview was wanted, there are no verdicts.
+    Where only its interview was wanted, there are no verdicts. `error` is what it failed with; a later run tries again.
     """
 
     scenario_id: str
@@ -47,6 +47,7 @@ class Outcome(Record):
     verdicts: dict[str, int]
     generic_correct: bool
     talks: tuple[Talk, ...] = ()
+    error: str | None = None
 
     def talk(self, kind: Kind) -> Talk | None:
         """The talk of this kind, if there is one."""
@@ -66,7 +67,8 @@ def summary_of(everything: Sequence[Outcome]) -> dict[str, Any]:
             )
     return {
         "scenarios": len(outcomes),
-        "interviews": len(everything) - len(outcomes),
+        "interviews": sum(not outcome.verdicts and outcome.error is None for outcome in everything),
+        "failed": sum(outcome.error is not None for outcome in everything),
         "survived": sum(bool(o.talks) for o in outcomes),
         "traces": dict(verdicts),
         "questions": sum(o.questions for o in outcomes) / max(len(outcomes), 1),

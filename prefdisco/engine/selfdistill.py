@@ -16,13 +16,13 @@ from prefdisco.conditions import parse_condition
 from prefdisco.config import DataConfig
 from prefdisco.dialogue import play
 from prefdisco.elicitation import Policy
-from prefdisco.engine.dialogues import DISCOVERY, Interview, before_the_answer, close, interview, told
+from prefdisco.engine.dialogues import DISCOVERY, Interview, ScenarioFailed, before_the_answer, close, interview, told
 from prefdisco.engine.filters import Seer, Verdict, best, verdict
 from prefdisco.engine.outcomes import Kind, Outcome, Talk
 from prefdisco.grading import graded
 from prefdisco.hashing import stable_seed
-from prefdisco.llm.base import Conversation, Sampling
-from prefdisco.llm.local import LocalModel
+from prefdisco.llm.base import Conversation, Model, Sampling
+from prefdisco.llm.chat import Chat
 from prefdisco.protocol import join_thinking
 from prefdisco.schema import Episode, Message, Scenario, Tokens
 from prefdisco.world import World
@@ -31,8 +31,9 @@ from prefdisco.world import World
 class SelfDistill:
     """Turns scenarios into outcomes; the same scenario, model, configuration and seed give the same outcome."""
 
-    def __init__(self, model: LocalModel, world: World, data: DataConfig, seed: int) -> None:
-        self.model, self.world, self.data, self.seed = model, world, data, seed
+    def __init__(self, writer: Model, chat: Chat, world: World, data: DataConfig, seed: int) -> None:
+        """`writer` is the model that learns, wherever it is served; `chat` has its tokens."""
+        self.writer, self.chat, self.world, self.data, self.seed = writer, chat, world, data, seed
         self.policy: Policy | None = (
             None if data.policy == "self" else world.policy(data.policy, data.budget, data.question_cost, data.belief)
         )
@@ -42,14 +43,15 @@ class SelfDistill:
     async def run(self, scenario: Scenario) -> Outcome:
         """The whole pipeline for one scenario."""
         generic, dialogue = await asyncio.gather(self.generic(scenario), self.dialogue(scenario))
+        whole(generic)
         trace, counts = await self.trace(scenario, dialogue, generic)
         talks = []
         if trace is not None:
             messages = close(dialogue, trace.thinking, trace.response)
             talks.append(Talk.of("discovery", messages, self.tokens(messages)))
-            talks.append(Talk.of("stated", trace.messages, trace.tokens))
+            talks.append(self.talk("stated", trace))
             if right := await self.right_generic(scenario):
-                talks.append(Talk.of("generic", right.messages, right.tokens))
+                talks.append(self.talk("generic", right))
             talks += await self.mixed(scenario, generic)
         return outcome(scenario, dialogue, talks, counts, bool(generic.correct))
 
@@ -65,7 +67,7 @@ class SelfDistill:
         played = await play(
             scenario,
             parse_condition(condition),
-            self.model,
+            self.writer,
             self.world.user,
             self.sampling,
             seed,
@@ -107,13 +109,20 @@ class SelfDistill:
             outcomes = [(generic.model_copy(update={"weights": {}}), self.judge(generic, scenario, None, ()))]
         else:
             known = told(scenario, dialogue.revealed)
-            floor = await graded(generic.model_copy(update={"weights": weights(known)}), known, self.world.judge)
+            floor = await self.graded_for(known, generic)
             allowed, outcomes = tuple(weights(known)), []
             while best(outcomes) is None and len(outcomes) < max(self.data.samples, self.data.most_samples):
                 numbers = range(len(outcomes), len(outcomes) + self.data.samples)
                 traces = await asyncio.gather(*(self.play(known, "oracle_preferences", n) for n in numbers))
                 outcomes += [(trace, self.judge(trace, scenario, floor.alignment, allowed)) for trace in traces]
+            if all(outcome == "error" for _, outcome in outcomes):
+                whole(outcomes[0][0])
         return best(outcomes), dict(Counter(outcome for _, outcome in outcomes))
+
+    async def graded_for(self, scenario: Scenario, generic: Episode) -> Episode:
+        """The generic answer, graded on this scenario's preferences."""
+        update = {"weights": weights(scenario)}
+        return whole(await graded(generic.model_copy(update=update), scenario, self.world.judge))
 
     def judge(self, trace: Episode, scenario: Scenario, floor: float | None, allowed: Sequence[str]) -> Verdict:
         """The verdict of the filters on one trace."""
@@ -141,21 +150,24 @@ class SelfDistill:
             elif kind == "no_think":
                 episode, floor = await self.play(scenario, "baseline", 1, thinking=False), None
             else:
-                floor = (
-                    await graded(generic.model_copy(update={"weights": weights(scenario)}), scenario, self.world.judge)
-                ).alignment
+                floor = (await self.graded_for(scenario, generic)).alignment
                 episode = await self.play(scenario, "oracle")
             allowed = tuple(weights(scenario)) if kind == "oracle" else ()
             if self.judge(episode, scenario, floor, allowed) == "kept":
-                found.append(Talk.of(kind, episode.messages, episode.tokens, kind != "no_think"))
+                found.append(self.talk(kind, episode, kind != "no_think"))
         return found
 
-    def tokens(self, messages: Sequence[Message]) -> Tokens:
+    def talk(self, kind: Kind, episode: Episode, thinking: bool = True) -> Talk:
+        """What was played as a talk: its tokens as they were generated, or, from a server, tokenized here."""
+        tokens = episode.tokens or self.tokens(episode.messages, thinking)
+        return Talk.of(kind, episode.messages, tokens, thinking)
+
+    def tokens(self, messages: Sequence[Message], thinking: bool = True) -> Tokens:
         """A written dialogue as tokens: each of the agent's turns tokenized once, as if it had been generated."""
-        conversation = Conversation(messages=[])
+        conversation = Conversation(messages=[], thinking=thinking)
         for message in messages:
             if message.role == "assistant":
-                self.model.forced(conversation, join_thinking(message.thinking, message.content))
+                self.chat.forced(conversation, join_thinking(message.thinking, message.content))
             conversation.messages.append(message)
         return Tokens(ids=conversation.ids, mask=conversation.mask, logprobs=conversation.logprobs)
 
@@ -176,6 +188,18 @@ def outcome(
         generic_correct=generic_correct,
         talks=tuple(talks),
     )
+
+
+def whole(episode: Episode) -> Episode:
+    """The episode. Raises ScenarioFailed for one that failed: what is compared with it would pass unseen."""
+    if episode.error is not None:
+        raise ScenarioFailed(f"{episode.scenario_id}: {episode.error}")
+    return episode
+
+
+def unmade(scenario: Scenario, error: str) -> Outcome:
+    """The record of a scenario that failed."""
+    return outcome(scenario, Interview((), (), ()), (), {}, False).model_copy(update={"error": error})
 
 
 def weights(scenario: Scenario) -> dict[str, float]:

@@ -68,6 +68,16 @@ class Chat:
             raise ModelError(f"model {self.name}: its chat template does not close assistant turns with an end token")
         return self.encode(text) + end
 
+    def forced(self, conversation: Conversation, text: str) -> None:
+        """Record an assistant turn that is given, not sampled: tokens of the prompt, then of `text` and the end token.
+
+        `text` is raw (think tags included, unless `conversation.thinking` is off). Its tokens have mask 1 and
+        log-probability 0.0. Leaves `conversation.messages` alone.
+        """
+        new, written = self.prompt(conversation), self.turn(text, conversation.thinking)
+        conversation.read(new)
+        conversation.wrote(written, [0.0] * len(written))
+
     def continuation(self, conversation: Conversation) -> str:
         """The template's text from the end of the last assistant turn to the start of the next one."""
         last = max((i for i, m in enumerate(conversation.messages) if m.role == "assistant"), default=None)

@@ -91,16 +91,6 @@ class LocalModel:
         usage = Usage(calls=1, prompt_tokens=len(prompt), completion_tokens=len(row.ids))
         return Completion(self.chat.decode(row.ids), row.finish, usage)
 
-    def forced(self, conversation: Conversation, text: str) -> None:
-        """Record an assistant turn that is given, not sampled: tokens of the prompt, then of `text` and the end token.
-
-        `text` is raw (think tags included, unless `conversation.thinking` is off). Its tokens have mask 1 and
-        log-probability 0.0. Like `complete`, this leaves `conversation.messages` alone.
-        """
-        new, written = self.chat.prompt(conversation), self.chat.turn(text, conversation.thinking)
-        conversation.read(new)
-        conversation.wrote(written, [0.0] * len(written))
-
     def recall(self, conversation: Conversation) -> Snapshot | None:
         """Keys and values of the conversation's first tokens, if they were kept."""
         ids, snapshot = self.kept.pop(conversation, ([], None))

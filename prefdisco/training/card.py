@@ -27,7 +27,7 @@ def model_card(recipe: SFTRecipe, summary: Mapping[str, Any]) -> str:
         f"`{recipe.model}`, fine-tuned with the recipe `{recipe.name}` (seed {recipe.seed}; engine "
         f"`{recipe.data.engine}`, questions by policy `{recipe.data.policy}`). "
         f"Evaluated on {after['scenarios']} held-out scenarios of "
-        f"`{recipe.scenarios.source}:{recipe.scenarios.eval_split}`, seeds {', '.join(map(str, after['seeds']))}; "
+        f"`{recipe.scenarios.evaluation}`, seeds {', '.join(map(str, after['seeds']))}; "
         "cells are mean ± half of the 95% interval, before → after.",
         "",
         markdown_table(before, after),

@@ -17,6 +17,7 @@ from trl import SFTConfig
 
 from prefdisco.config import ConfigError, SFTRecipe
 from prefdisco.training.processes import strategy
+from prefdisco.users import POCKET_USERS
 
 SEPARATED = {"full_attention", "sliding_attention"}  # kinds of layers whose masks know the borders
 
@@ -57,6 +58,26 @@ def check_model(recipe: SFTRecipe) -> None:
         raise ConfigError(
             f"{recipe.where('model')}: model={recipe.model}: no such checkpoint; train it first with "
             f"recipe={folder.parent.name}, or name another with model=..."
+        )
+
+
+def check_world(recipe: SFTRecipe) -> None:
+    """Raise ConfigError where scenarios of a file are to be played with parts that only Pocket has."""
+    if recipe.scenarios.source.partition(":")[0] == "pocket":
+        return
+    for key, value, computed in (
+        ("user", recipe.eval.user, POCKET_USERS),
+        ("judge", recipe.eval.judge, ("exact",)),
+    ):
+        if value in computed:
+            raise ConfigError(
+                f"{recipe.where(f'eval.{key}')}: eval.{key}={value}: only Pocket's is computed, not that of "
+                f"{recipe.scenarios.source}; name a model, such as eval.{key}=server/http://HOST/v1"
+            )
+    if recipe.data.policy != "self" and recipe.data.belief == "exact":
+        raise ConfigError(
+            f"{recipe.where('data.belief')}: data.belief=exact: only Pocket's posterior is known exactly; choose a "
+            "learned belief, such as data.belief=bayesian (recipe=tasks does)"
         )
 
 

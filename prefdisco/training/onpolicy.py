@@ -36,17 +36,27 @@ from prefdisco.files import RunError, atomic_write, writing
 from prefdisco.hashing import stable_seed
 from prefdisco.llm.local import LocalModel, load
 from prefdisco.llm.loops import run
+from prefdisco.llm.remote import Account
 from prefdisco.loading import Section
 from prefdisco.schema import Scenario
 from prefdisco.training.distiller import MADE_OF_STUDENT, SHAPES, Distiller, shape_of
 from prefdisco.training.episodes import Played, figures_of, line, play_round, turn_of
 from prefdisco.training.pairs import Pair, fault, pair
 from prefdisco.training.saves import last_save
-from prefdisco.world import world_of
+from prefdisco.world import recipe_world
 
 ENGINE = "onpolicy"
 STATE, ENTRY = "state.pt", "trainer_state.json"  # of a save; the second is written last
-PLAYED = ("engine", "policy", "budget", "temperature", "max_tokens", "mix")  # the keys of `data` that have a meaning
+PLAYED = (
+    "engine",
+    "user",
+    "judge",
+    "policy",
+    "budget",
+    "temperature",
+    "max_tokens",
+    "mix",
+)  # the keys of `data` that have a meaning
 OPTIMIZATION = ("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "adam_beta1", "adam_beta2")
 BATCHES = ("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps")
 MEMORY = "memory      not estimated: the student, its start and its teacher are held at once, and the optimizer"
@@ -132,7 +142,7 @@ def train(recipe: SFTRecipe, arguments: SFTConfig, scenarios: Sequence[Scenario]
     distiller = Distiller(model, teacher, settings, arguments, muon, recipe.anchor)
     saves = Path(str(arguments.output_dir))
     history = restore(saves, distiller)
-    world, epochs = world_of(scenarios), int(arguments.num_train_epochs)
+    world, epochs = recipe_world(recipe, scenarios, Account(recipe.remote)), int(arguments.num_train_epochs)
     with tqdm(total=settings.rounds * (1 + epochs) * settings.episodes, desc=ENGINE, delay=3) as bar:
         bar.update(len(history) * (1 + epochs) * settings.episodes)
         for number in range(len(history), settings.rounds):

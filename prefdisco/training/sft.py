@@ -47,6 +47,7 @@ from prefdisco.training.checks import (
     check_model,
     check_packing,
     check_precision,
+    check_world,
     is_flat,
 )
 from prefdisco.training.memory import configuration, report
@@ -77,7 +78,7 @@ def run(recipe: SFTRecipe) -> dict[str, Any] | None:
     first, last = Path(recipe.before or folder / "before"), folder / "after"
     with lock(folder):
         weights = fingerprint(writer(recipe)[0])  # a folder is claimed for a model that is there
-        claim(folder, recipe.to_yaml(), recipe.model_dump(mode="json", exclude={"run"}))
+        claim(folder, recipe.to_yaml(), recipe.model_dump(mode="json", exclude={"run", "remote"}))
         before = evaluate(evaluation(recipe, recipe.model, first))
         data = make_data(recipe, weights)
         if line := notice(recipe):
@@ -136,14 +137,15 @@ def data_there(recipe: SFTRecipe) -> tuple[str, int | None]:
 def training_scenarios(recipe: SFTRecipe) -> list[Scenario]:
     """The scenarios that the data is made from, those for interviews last."""
     wanted = recipe.scenarios
-    return load_scenarios(f"{wanted.source}:train", wanted.train_limit + recipe.data.interviews, wanted.seed)
+    return load_scenarios(wanted.training, wanted.train_limit + recipe.data.interviews, wanted.seed)
 
 
 def evaluation(recipe: SFTRecipe, agent: str, folder: Path) -> EvaluateConfig:
     """The evaluation of `agent` on the recipe's held-out scenarios."""
-    scenarios, settings = recipe.scenarios, recipe.eval.model_dump()
-    source = f"{scenarios.source}:{scenarios.eval_split}"
-    return EvaluateConfig(agent=agent, scenarios=source, limit=scenarios.eval_limit, run=str(folder), **settings)
+    wanted, settings = recipe.scenarios, {**recipe.eval.model_dump(), "remote": recipe.remote}
+    return EvaluateConfig(
+        agent=agent, scenarios=wanted.evaluation, limit=wanted.eval_limit, run=str(folder), **settings
+    )
 
 
 def shared(state: PartialState, data: Path | None) -> Path | None:
@@ -179,10 +181,10 @@ def make_data(recipe: SFTRecipe, weights: str) -> Path:
         return Path(recipe.run)
     folder = data_folder(recipe, weights)
     if not (folder / COUNTS).exists():
-        model, tokenizer = load(recipe.model, dtype=recipe.eval.dtype)
-        scenarios = training_scenarios(recipe)
-        writer = LocalModel(model, tokenizer, batch_size=recipe.eval.batch_size)
-        generate(recipe, writer, scenarios, folder)
+        device = "cpu" if recipe.data.writer else "auto"  # a served model is needed here for its tokens only
+        model, tokenizer = load(recipe.model, device=device, dtype=recipe.eval.dtype)
+        local = LocalModel(model, tokenizer, batch_size=recipe.eval.batch_size)
+        generate(recipe, local, training_scenarios(recipe), folder)
     print(f"data        {folder / CARD}")
     return folder
 
@@ -260,6 +262,7 @@ def settings(recipe: SFTRecipe) -> SFTConfig:
     check_trainer(recipe.trainer, SFTConfig, recipe.where)
     check_trainer(recipe.peft or {}, LoraConfig, recipe.where, "peft")
     check_model(recipe)
+    check_world(recipe)
     check_precision(recipe)
     fields: dict[str, Any] = {
         "output_dir": str(Path(recipe.run) / "trainer"),
