@@ -58,18 +58,18 @@ def run_evaluation(config: EvaluateConfig) -> dict[str, Any]:
     return summary
 
 
-def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+def evaluate(config: EvaluateConfig, wait: bool = False) -> dict[str, Any]:
     """Evaluate as configured: episodes, summary and report in the run folder; returns the summary.
 
     The run folder (by default named after the agent and the settings) continues where an earlier run of the same
-    settings stopped; more conditions, seeds or scenarios may be added. Raises ConfigError, DataError, ModelError or
-    RunError, each of one line.
+    settings stopped; more conditions, seeds or scenarios may be added. With `wait`, another process that uses the folder
+    may finish first. Raises ConfigError, DataError, ModelError or RunError, each of one line.
     """
     for name in config.conditions:
         parse_condition(name)
     scenarios = load_scenarios(config.scenarios, config.limit)
     run_dir = run_folder(config)
-    with lock(run_dir):
+    with lock(run_dir, wait):
         from prefdisco.report.markdown import write_report
 
         account = Account(config.remote, spent=spent(run_dir))

@@ -117,10 +117,10 @@ def read_complete_lines(path: str | Path) -> list[str]:
 
 
 @contextmanager
-def lock(run_dir: str | Path) -> Iterator[Path]:
+def lock(run_dir: str | Path, wait: bool = False) -> Iterator[Path]:
     """Own `run_dir` (made if missing) until the block ends, or the process does, however it dies.
 
-    With several ranks, the main one takes the lock. Raises RunError where another process holds it.
+    With several ranks, the main one takes the lock. Where another process holds it, this one waits, or raises RunError.
     """
     run_dir = Path(run_dir)
     name = run_dir / ".lock"
@@ -131,7 +131,7 @@ def lock(run_dir: str | Path) -> Iterator[Path]:
         with writing(run_dir):
             try:
                 # A record lock (not flock): children that outlive a killed run do not inherit it.
-                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except (BlockingIOError, PermissionError):
                 holder = os.read(descriptor, 32).decode(errors="replace").strip() or "?"
                 raise RunError(

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -115,8 +116,9 @@ def test_a_second_process_is_told_who_holds_the_run_folder_and_a_kill_releases_i
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         with pytest.raises(RunError, match=f"process {holder.pid} is using this run folder"), lock(tmp_path):
             pass
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
+        threading.Timer(1, holder.kill).start()
+        with lock(tmp_path, wait=True) as held:
+            assert held == tmp_path and holder.wait(5) == -signal.SIGKILL
         with lock(tmp_path) as held:
             assert held == tmp_path
     finally:

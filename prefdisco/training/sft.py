@@ -79,7 +79,7 @@ def run(recipe: SFTRecipe) -> dict[str, Any] | None:
     with lock(folder):
         weights = fingerprint(writer(recipe)[0])  # a folder is claimed for a model that is there
         claim(folder, recipe.to_yaml(), recipe.model_dump(mode="json", exclude={"run", "remote"}))
-        before = evaluate(evaluation(recipe, recipe.model, first))
+        before = evaluate(evaluation(recipe, recipe.model, first), wait=bool(recipe.before))
         data = make_data(recipe, weights)
         if line := notice(recipe):
             print(line)
