@@ -64,6 +64,7 @@ def run(recipe: SFTRecipe) -> dict[str, Any] | None:
     """The whole recipe. The main rank returns the summary and prints the table, the others return None."""
     for name in recipe.eval.conditions:
         parse_condition(name)
+    check_trainer(recipe.peft or {}, LoraConfig, recipe.where, "peft")  # unknown keys before what is refused
     check_launch(recipe)
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=WAIT)
     arguments = settings(recipe)
