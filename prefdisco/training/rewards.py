@@ -68,7 +68,7 @@ def parts(reward: RewardConfig) -> dict[str, tuple[Part, float]]:
 
 
 def reward_functions(reward: RewardConfig) -> list[Callable[..., list[float | None]]]:
-    """The parts as TRL calls them, with their names; None for an episode that was dropped, so that it counts nowhere."""
+    """The parts as TRL calls them, with their names; None for an episode that was dropped: it counts nowhere."""
     return [_named(name, part) for name, (part, _) in parts(reward).items()]
 
 

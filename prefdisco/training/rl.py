@@ -5,8 +5,8 @@ play the references -> train with TRL's GRPOTrainer; what stands around it is in
 
 from __future__ import annotations
 
-import copy
 import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from transformers import set_seed
 from trl import GRPOConfig
 
 from prefdisco.config import ConfigError, RLRecipe
-from prefdisco.files import RunError, writing
+from prefdisco.files import writing
 from prefdisco.llm.local import load
 from prefdisco.llm.remote import Account
 from prefdisco.scenarios import load_scenarios
@@ -27,12 +27,13 @@ from prefdisco.training.anchor import Anchor
 from prefdisco.training.checks import check_model, check_precision, check_world
 from prefdisco.training.grpo import DialogueTrainer
 from prefdisco.training.processes import gathered, strategy
+from prefdisco.training.references import Reference
 from prefdisco.training.rewards import reward_functions, reward_weights
 from prefdisco.training.rollouts import Rollouts
 from prefdisco.training.saves import last_save
 from prefdisco.training.stages import conduct, launched, save, trainer_arguments, whole
 from prefdisco.training.tracking import RecipeInWandb
-from prefdisco.world import belief_of, recipe_world
+from prefdisco.world import World, belief_of, recipe_world
 
 # fields of GRPOConfig that would change nothing, or contradict another section of the recipe
 ELSEWHERE = {
@@ -45,7 +46,8 @@ UNUSED = (
     "use_transformers_continuous_batching", "use_transformers_paged", "chat_template_kwargs", "model_init_kwargs",
     "max_tool_calling_iterations", "num_generations_eval", "eval_strategy", "do_eval", "remove_unused_columns",
 )  # fmt: skip
-SEQUENCE_ONLY = "vespo"  # the loss whose weights need one advantage a sequence
+# key -> its value, None: any, with which TRL's loss takes one advantage a sequence, none a token
+SEQUENCE_ONLY = {"loss_type": "vespo", "off_policy_mask_threshold": None}
 
 
 def run(recipe: RLRecipe) -> dict[str, Any] | None:
@@ -106,13 +108,12 @@ def settings(recipe: RLRecipe) -> GRPOConfig:
     check_groups(recipe, arguments, recipe.scenarios.train_limit)
     if strategy() != "ddp":
         raise ConfigError(f"accelerate: {strategy()}: the model plays its own dialogues and must be whole; use ddp")
-    if recipe.reward.information and (
-        arguments.loss_type == SEQUENCE_ONLY or arguments.off_policy_mask_threshold is not None
-    ):
-        raise ConfigError(
-            f"{recipe.where('reward.information')}: reward.information={recipe.reward.information:g}: advantages of "
-            "tokens go neither with trainer.loss_type=vespo nor with trainer.off_policy_mask_threshold; set it to 0"
-        )
+    for key in SEQUENCE_ONLY if recipe.reward.information else ():
+        if recipe.trainer.get(key) == SEQUENCE_ONLY[key] or (recipe.trainer.get(key) and SEQUENCE_ONLY[key] is None):
+            raise ConfigError(
+                f"{recipe.where(f'trainer.{key}')}: trainer.{key}={recipe.trainer[key]}: needs one advantage a "
+                "sequence; set reward.information=0"
+            )
     return arguments
 
 
@@ -128,35 +129,41 @@ def check_groups(recipe: RLRecipe, arguments: GRPOConfig, scenarios: int) -> Non
 
 
 def train(recipe: RLRecipe, folder: Path) -> None:
-    """Train on every rank, from the last save if there is one, and save the checkpoint with all that it needs."""
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func: its version is pinned
+    """Train on every rank, from the last save if there is one, and save the checkpoint with all that it needs.
+
+    `folder` holds the references.
+    """
+    trainer = trainer_of(recipe, references.read(folder, recipe.reward.least_gain))
+    with writing(Path(recipe.run)):
+        trainer.train(resume_from_checkpoint=last_save(Path(str(trainer.args.output_dir))))
+    weights = gathered(trainer)
+    if trainer.is_world_process_zero():
+        history = [entry for entry in trainer.state.log_history if "reward" in entry]
+        steps, episodes = trainer.state.global_step, trainer.args.generation_batch_size or 0
+        tokenizer = load(recipe.model, device="cpu", dtype=recipe.dtype)[1]  # TRL gave the other a padding token
+        save(recipe, whole(recipe, weights), tokenizer, steps, steps * episodes, history)
+    trainer.accelerator.wait_for_everyone()
+
+
+def trainer_of(recipe: RLRecipe, known: Mapping[str, Reference], world: World | None = None) -> DialogueTrainer:
+    """The trainer of a recipe, on the training scenarios that have `known` references; `world` is the recipe's own."""
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func: the version of TRL is pinned
     set_seed(recipe.seed)
-    arguments, scenarios = settings(recipe), training_scenarios(recipe)
+    arguments, scenarios, settled = settings(recipe), training_scenarios(recipe), recipe.rollout
     model, tokenizer = load(recipe.model, device="cpu", dtype=recipe.dtype)
-    world = recipe_world(recipe, scenarios, Account(recipe.remote), recipe.rollout.user, recipe.rollout.judge)
+    world = world or recipe_world(recipe, scenarios, Account(recipe.remote), settled.user, settled.judge)
     belief = belief_of(recipe.reward.belief, scenarios, scenarios, "reward.belief")
-    known = references.read(folder, recipe.reward.least_gain)
     rollouts = Rollouts(recipe, scenarios, known, world, belief)
     check_groups(recipe, arguments, len(rollouts.scenarios))
-    trainer = DialogueTrainer(
+    return DialogueTrainer(
         model=model,
         args=arguments,
         reward_funcs=reward_functions(recipe.reward),
         train_dataset=Dataset.from_list(rollouts.prompts()),
-        processing_class=copy.deepcopy(tokenizer),  # TRL gives it a padding token
+        processing_class=tokenizer,
         rollout_func=rollouts,
         peft_config=LoraConfig(**recipe.peft) if recipe.peft else None,
         optimizer=recipe.optimizer,
         information=recipe.reward.information,
         callbacks=[RecipeInWandb(recipe), *([Anchor(model, recipe.anchor)] if recipe.anchor else [])],
     )
-    with writing(Path(recipe.run)):
-        trainer.train(resume_from_checkpoint=last_save(Path(str(arguments.output_dir))))
-    weights = gathered(trainer)
-    if trainer.is_world_process_zero():
-        history = [entry for entry in trainer.state.log_history if "reward" in entry]
-        steps = trainer.state.global_step
-        if not steps:
-            raise RunError(f"{recipe.run}: no step was made; see trainer.max_steps and trainer.num_train_epochs")
-        save(recipe, whole(recipe, weights), tokenizer, steps, len(rollouts.scenarios), history)
-    trainer.accelerator.wait_for_everyone()
