@@ -108,10 +108,10 @@ def settings(recipe: RLRecipe) -> GRPOConfig:
     check_groups(recipe, arguments, recipe.scenarios.train_limit)
     if strategy() != "ddp":
         raise ConfigError(f"accelerate: {strategy()}: the model plays its own dialogues and must be whole; use ddp")
-    for key in SEQUENCE_ONLY if recipe.reward.information else ():
-        if recipe.trainer.get(key) == SEQUENCE_ONLY[key] or (recipe.trainer.get(key) and SEQUENCE_ONLY[key] is None):
+    for key, value in recipe.trainer.items() if recipe.reward.information else ():
+        if key in SEQUENCE_ONLY and value is not None and SEQUENCE_ONLY[key] in (None, value):
             raise ConfigError(
-                f"{recipe.where(f'trainer.{key}')}: trainer.{key}={recipe.trainer[key]}: needs one advantage a "
+                f"{recipe.where(f'trainer.{key}')}: trainer.{key}={value}: needs one advantage a "
                 "sequence; set reward.information=0"
             )
     return arguments
