@@ -96,16 +96,18 @@ def test_trl_gets_the_parts_by_name_and_nothing_of_a_dropped_episode() -> None:
     assert dict(zip(found, rewards.reward_weights(settings), strict=True))["questions"] == 0.25
 
 
-def test_references_are_means_and_leave_out_what_failed() -> None:
-    def one(name: str, condition: str, alignment: float, error: str | None = None) -> Episode:
-        episode = played(alignment, error=error)
+def test_references_are_means_and_leave_out_what_failed(tmp_path: Path) -> None:
+    def one(name: str, condition: str, alignment: float, **fields: Any) -> Episode:
+        episode = played(alignment, **fields)
         return episode.model_copy(update={"scenario_id": name, "condition": condition})
 
     found = references.means([
-        one("a", "baseline", 2.0), one("a", "baseline", 3.0), one("a", "oracle", 4.0), one("a", "oracle", 4.0),
-        one("b", "baseline", 2.0), one("b", "oracle", 0.0, "judge: gone"),
+        one("a", "baseline", 2.0), one("a", "baseline", 3.0, correct=False), one("a", "oracle", 4.0),
+        one("a", "oracle", 4.0, correct=False), one("b", "baseline", 2.0), one("b", "oracle", 0.0, error="judge: gone"),
     ])  # fmt: skip
-    assert found == {"a": [2.5, 4.0]}
+    assert found == {"a": Reference(baseline=2.5, oracle=4.0, accuracy=0.5)}
+    references.write(tmp_path, found)
+    assert references.read(tmp_path, least_gain=2.0) == {"a": Reference(2.5, 4.0, 0.5, least_gain=2.0)}
 
 
 # what a question brings
@@ -375,6 +377,31 @@ def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.Ca
         torch.testing.assert_close(weights(killed)[name], weight, rtol=0, atol=1e-6, msg=name)
     start = load_file(ROOT / "prefdisco" / "pocket" / "base" / "model.safetensors")
     assert any(not torch.equal(weight, start[name]) for name, weight in weights(whole).items())
+
+
+def test_two_processes_play_and_learn_the_same(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    one, two = tmp_path / "one", tmp_path / "two"
+    words = [*SMALL, "trainer.max_steps=1", "trainer.num_generations=8", "trainer.scale_rewards=group"]
+    alone = load(RLRecipe, [*words, f"run={one}"])
+    for run in (one, two):
+        references.write(run / references.FOLDER, KNOWN)
+    rl.train(alone, one / references.FOLDER)
+    command = [
+        *(str(Path(sys.executable).parent / "accelerate"), "launch", "--multi_gpu", "--num_processes", "2"),
+        *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+        *("--num_cpu_threads_per_process", "1", "--main_process_port", "29717", "tests/launched_rl.py"),
+        *words,
+        "trainer.per_device_train_batch_size=2",  # so that each process plays half of a group
+        f"run={two}",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=400, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ours, theirs = (json.loads((run / "trained.json").read_text())["history"][0] for run in (one, two))
+    names = [name for name in ours if name.startswith(("reward", "episodes/"))]
+    assert len(names) > 15 and {name: theirs[name] for name in names} == pytest.approx({n: ours[n] for n in names})
+    assert theirs["grad_norm"] == pytest.approx(ours["grad_norm"], rel=1e-2)
 
 
 @pytest.mark.parametrize(

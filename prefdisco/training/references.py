@@ -3,7 +3,8 @@
 Both are played once, before the first step, and kept in the run folder:
 
 references/episodes.jsonl     baseline and oracle episodes of the training scenarios, as an evaluation writes them
-references/alignments.json    scenario id -> [baseline, oracle], means over the seeds; written last
+references/references.json    scenario id -> their alignments and the baseline's accuracy, means over the seeds;
+                              written last
 
 Where the oracle gains little, or loses, the difference is no scale: it would turn noise into large rewards, and change
 their sign. The unit is then `least_gain` alignment points. No scenario is left out for it: more alignment is better
@@ -14,11 +15,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -32,22 +32,24 @@ from prefdisco.llm.remote import Account
 from prefdisco.schema import Episode, Scenario
 from prefdisco.world import recipe_world
 
-FOLDER, ALIGNMENTS = "references", "alignments.json"
+FOLDER, REFERENCES = "references", "references.json"
 CONDITIONS = ("baseline", "oracle")
+KEPT = ("baseline", "oracle", "accuracy")
 MOST_FAILED = 0.05  # of the scenarios; more is a fault of the surroundings
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Alignments (1..5) of a scenario's baseline and oracle, and the alignment points that count as one."""
+    """Alignments (1..5) of a scenario's baseline and oracle, the baseline's accuracy (0..1), and `least_gain`."""
 
     baseline: float
     oracle: float
+    accuracy: float = 1.0
     least_gain: float = 1.0
 
     @property
     def unit(self) -> float:
-        """The attainable gain, at least `least_gain`."""
+        """The alignment points that count as one: the attainable gain, at least `least_gain`."""
         return max(self.oracle - self.baseline, self.least_gain)
 
 
@@ -59,7 +61,7 @@ def prepare(recipe: RLRecipe, scenarios: Sequence[Scenario], weights: str) -> Pa
     folder = Path(recipe.run) / FOLDER
     settings = {"weights": weights, "rollout": recipe.rollout.model_dump(mode="json"), "model": recipe.model}
     claim(folder, OmegaConf.to_yaml(OmegaConf.create(settings)), settings)
-    if (folder / ALIGNMENTS).exists():
+    if (folder / REFERENCES).exists():
         return folder
     account = Account(recipe.remote)
     world = recipe_world(recipe, scenarios, account, recipe.rollout.user, recipe.rollout.judge)
@@ -78,25 +80,33 @@ def prepare(recipe: RLRecipe, scenarios: Sequence[Scenario], weights: str) -> Pa
             f"{folder}: the references of {len(scenarios) - len(found)} of {len(scenarios)} scenarios failed, the "
             f"first with: {first}; repeat the command to try them again"
         )
-    atomic_write(folder / ALIGNMENTS, json.dumps(found) + "\n")
+    write(folder, found)
     return folder
 
 
-def means(episodes: Iterable[Episode]) -> dict[str, list[float]]:
-    """Scenario id -> mean alignment of baseline and of oracle; without scenarios of which an episode failed."""
-    scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+def means(episodes: Iterable[Episode]) -> dict[str, Reference]:
+    """The reference of each scenario; none for those of which an episode failed."""
+    found: dict[str, dict[str, list[Episode]]] = defaultdict(lambda: defaultdict(list))
     failed = set()
     for episode in episodes:
         if episode.error is not None:
             failed.add(episode.scenario_id)
-        else:
-            scores[episode.scenario_id][episode.condition].append(episode.graded_alignment)
-    return {
-        name: [fmean(by[condition]) for condition in CONDITIONS] for name, by in scores.items() if name not in failed
-    }
+        found[episode.scenario_id][episode.condition].append(episode)
+    known = {}
+    for name, by in found.items():
+        if name not in failed:
+            baseline, oracle = (fmean(each.graded_alignment for each in by[condition]) for condition in CONDITIONS)
+            known[name] = Reference(baseline, oracle, fmean(float(bool(each.correct)) for each in by["baseline"]))
+    return known
+
+
+def write(folder: Path, known: Mapping[str, Reference]) -> None:
+    """Write what `read` reads: the end of the preparation."""
+    rows = {name: {key: getattr(each, key) for key in KEPT} for name, each in known.items()}
+    atomic_write(folder / REFERENCES, json.dumps(rows) + "\n")
 
 
 def read(folder: Path, least_gain: float) -> dict[str, Reference]:
     """The references of a prepared folder, by scenario id."""
-    found: dict[str, Any] = json.loads((folder / ALIGNMENTS).read_text(encoding="utf-8"))
-    return {name: Reference(baseline, oracle, least_gain) for name, (baseline, oracle) in found.items()}
+    rows: dict[str, dict[str, float]] = json.loads((folder / REFERENCES).read_text(encoding="utf-8"))
+    return {name: Reference(**row, least_gain=least_gain) for name, row in rows.items()}

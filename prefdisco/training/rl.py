@@ -139,7 +139,7 @@ def train(recipe: RLRecipe, folder: Path) -> None:
     weights = gathered(trainer)
     if trainer.is_world_process_zero():
         history = [entry for entry in trainer.state.log_history if "reward" in entry]
-        steps, episodes = trainer.state.global_step, trainer.args.generation_batch_size or 0
+        steps, episodes = trainer.state.global_step, settings(recipe).generation_batch_size or 0
         tokenizer = load(recipe.model, device="cpu", dtype=recipe.dtype)[1]  # TRL gave the other a padding token
         save(recipe, whole(recipe, weights), tokenizer, steps, steps * episodes, history)
     trainer.accelerator.wait_for_everyone()
