@@ -30,6 +30,7 @@ __all__ = [
     "BeliefName",
     "Config",
     "ConfigError",
+    "ConstraintConfig",
     "CorpusConfig",
     "DataConfig",
     "ElicitConfig",
@@ -267,6 +268,19 @@ class RewardConfig(Section):
     )
 
 
+class ConstraintConfig(Section):
+    """An accuracy that must not fall, under a Lagrange multiplier (training/multiplier.py)."""
+
+    rate: float = Field(
+        default=0.0,
+        ge=0,
+        description="growth of the weight of a right answer in a step, for each unit of accuracy "
+        "that is missing; 0: no constraint",
+    )
+    slack: float = Field(default=0.0, description="how far the accuracy may fall below that of the baseline references")
+    most: float = Field(default=5.0, gt=0, description="the largest weight that the constraint may add")
+
+
 class RLRecipe(TrainRecipe):
     """What train/rl.py does; `trainer` takes the field names of trl.GRPOConfig."""
 
@@ -274,6 +288,7 @@ class RLRecipe(TrainRecipe):
     model: str = Field(default="runs/selfdistill/checkpoint", description="a folder, a Hub id, or pocket-base")
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
+    constraint: ConstraintConfig = ConstraintConfig()
 
 
 class CorpusConfig(Section):

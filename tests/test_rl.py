@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prefdisco.config import ConfigError, RewardConfig, RLRecipe, load
+from prefdisco.config import ConfigError, ConstraintConfig, RewardConfig, RLRecipe, load
 from prefdisco.elicitation.beliefs import learn
 from prefdisco.files import RunError
 from prefdisco.llm.base import ModelError
@@ -28,6 +28,7 @@ from prefdisco.schema import Episode, Message, Question, Scenario
 from prefdisco.training import references, rewards, rl
 from prefdisco.training.credit import by_token, centred, information
 from prefdisco.training.grpo import DialogueTrainer, cut
+from prefdisco.training.multiplier import multiplier
 from prefdisco.training.references import Reference
 from prefdisco.training.rollouts import Rollout, report, tokens
 from prefdisco.users import Reply
@@ -108,6 +109,18 @@ def test_references_are_means_and_leave_out_what_failed(tmp_path: Path) -> None:
     assert found == {"a": Reference(baseline=2.5, oracle=4.0, accuracy=0.5)}
     references.write(tmp_path, found)
     assert references.read(tmp_path, least_gain=2.0) == {"a": Reference(2.5, 4.0, 0.5, least_gain=2.0)}
+
+
+# the constraint
+
+
+def test_the_multiplier_grows_while_accuracy_is_missing_and_falls_back() -> None:
+    held = multiplier(ConstraintConfig(rate=2.0, slack=0.1, most=0.5), [Reference(2, 4, 1.0), Reference(2, 4, 0.8)])
+    assert held is not None and held.floor == pytest.approx(0.8) and held.value == 0
+    for accuracy, expected in ((0.7, 0.2), (0.8, 0.2), (0.6, 0.5), (0.9, 0.3), (1.0, 0.0)):
+        held.update(accuracy)
+        assert held.value == pytest.approx(expected)
+    assert multiplier(ConstraintConfig(), [Reference(2, 4)]) is None
 
 
 # what a question brings
@@ -256,6 +269,23 @@ def test_the_loss_is_the_one_written_by_hand(made: Any) -> None:
     assert max(float(each.abs().max()) for each in expected) > 1e-3
 
 
+def test_the_multiplier_is_the_weight_of_a_right_answer_in_the_next_step(tmp_path: Path) -> None:
+    trainer = rl.trainer_of(recipe(tmp_path, "reward.information=0", "constraint.rate=1"), KNOWN)
+    held = trainer.multiplier
+    held.value = 3.0
+    inputs, batch = batch_of(trainer)
+    rollouts = [row["rollout"] for row in inputs]
+    accuracy = sum(bool(each.episode.correct) for each in rollouts) / 8
+    assert 0 < accuracy < 1 and held.value == pytest.approx(3.0 + 1.0 - accuracy)  # the floor is 1
+    parts = rewards.parts(trainer.rollout_func.recipe.reward).values()
+    total = [sum(w * part(each.episode, each.reference) for part, w in parts) for each in rollouts]
+    total = [each + 3.0 * bool(rollout.episode.correct) for each, rollout in zip(total, rollouts, strict=True)]
+    centre = [sum(total[start : start + 4]) / 4 for start in (0, 4) for _ in range(4)]
+    expected = [each - mean for each, mean in zip(total, centre, strict=True)]
+    assert batch["advantages"].tolist() == pytest.approx(expected, abs=1e-5)
+    assert trainer._metrics["train"]["constraint/multiplier"] == [3.0]
+
+
 def test_cutting_padding_off_changes_no_loss(made: Any) -> None:
     trainer, _, batch = made
     lengths = batch["completion_mask"].sum(1)
@@ -349,17 +379,19 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.set_num_threads(1)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    summary = rl.run(recipe(whole))
+    held = "constraint.rate=2"  # its multiplier has to be remembered
+    summary = rl.run(recipe(whole, held))
     assert summary is not None and {"before", "after", "regression"} <= summary.keys()
     assert str(whole) in capsys.readouterr().out
     trained = json.loads((whole / "trained.json").read_text())
     assert trained["steps"] == 3 and trained["examples"] == 24
     first = trained["history"][0]
+    assert trained["history"][-1]["constraint/multiplier"] > 0
     names = {"rewards/alignment/mean", "rewards/format/mean", "episodes/precision", "episodes/recall", "entropy"}
     assert names <= first.keys() and first["episodes/error"] == 0
     assert "GRPO, 2 scenarios x 4 episodes" in (whole / "checkpoint" / "README.md").read_text()
 
-    command = [sys.executable, "train/rl.py", *SMALL, f"run={killed}"]
+    command = [sys.executable, "train/rl.py", *SMALL, held, f"run={killed}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 300
@@ -370,7 +402,7 @@ def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.Ca
     process.communicate()
     assert not (killed / "checkpoint").exists()
     played_before = (killed / "references" / "episodes.jsonl").read_bytes()
-    again = rl.run(recipe(killed))
+    again = rl.run(recipe(killed, held))
     assert again is not None and again["after"] == summary["after"]
     assert (killed / "references" / "episodes.jsonl").read_bytes() == played_before
     for name, weight in weights(whole).items():

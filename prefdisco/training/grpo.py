@@ -1,8 +1,8 @@
-"""TRL's GRPOTrainer with one advantage a token, in place of one a sequence.
+"""TRL's GRPOTrainer with one advantage a token, in place of one a sequence, and with a constraint.
 
 TRL's loss takes advantages of shape [B, T] already (`GRPOTrainer._compute_loss`); only making them is ours. Two hooks:
-`_generate_and_score_completions` adds the credit of each question to the outcome advantage, and `_compute_loss` cuts
-off the columns that are padding in a whole micro-batch, which changes no loss.
+`_generate_and_score_completions` sets the weight of a right answer and adds the credit of each question to the outcome
+advantage; `_compute_loss` cuts off the columns that are padding in a whole micro-batch, which changes no loss.
 """
 
 from __future__ import annotations
@@ -16,28 +16,42 @@ from transformers import ProgressCallback, TrainerControl, TrainerState, Trainin
 from trl import GRPOTrainer
 
 from prefdisco.training.credit import by_token, centred
+from prefdisco.training.multiplier import Multiplier
 from prefdisco.training.rollouts import Rollout
 from prefdisco.training.trainer import WithMuon
 
 UNSCORED = "All reward functions returned None"  # TRL prints all of such an episode; we count it
 SHOWN = (
     "reward", "episodes/normalized", "episodes/accuracy", "episodes/questions", "episodes/precision",
-    "episodes/recall", "episodes/error", "episodes/truncated", "entropy", "kl",
+    "episodes/recall", "episodes/error", "episodes/truncated", "entropy", "kl", "constraint/multiplier",
 )  # fmt: skip
 
 
 class DialogueTrainer(WithMuon, GRPOTrainer):
-    """GRPO on dialogues; `information` is the weight of what each question brought, 0 for TRL's own advantages."""
+    """GRPO on dialogues; `information` is the weight of what each question brought, 0 for TRL's own advantages.
 
-    def __init__(self, *args: Any, information: float = 0.0, **kwargs: Any) -> None:
-        self.information = information
+    `multiplier` is added to the weight of the reward function called "correctness".
+    """
+
+    def __init__(
+        self, *args: Any, information: float = 0.0, multiplier: Multiplier | None = None, **kwargs: Any
+    ) -> None:
+        self.information, self.multiplier = information, multiplier
         logging.getLogger("trl.trainer.grpo_trainer").addFilter(lambda record: UNSCORED not in str(record.msg))
         super().__init__(*args, **kwargs)
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(StepLines())
+        self.given_weights = self.reward_weights.clone()
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if self.multiplier is not None:
+            self.reward_weights = self.given_weights.clone()
+            self.reward_weights[self.reward_func_names.index("correctness")] += self.multiplier.value
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        accuracy = self._metrics["train"].get("episodes/accuracy")  # of all processes: all come to the same multiplier
+        if self.multiplier is not None and accuracy:
+            self._metrics["train"]["constraint/multiplier"].append(self.multiplier.value)
+            self.multiplier.update(accuracy[-1])
         if self.information:
             rollouts: list[Rollout] = [row["rollout"] for row in inputs]
             credits = self.credits(rollouts, output["completion_ids"].shape)

@@ -26,6 +26,7 @@ from prefdisco.training import references
 from prefdisco.training.anchor import Anchor
 from prefdisco.training.checks import check_model, check_precision, check_world
 from prefdisco.training.grpo import DialogueTrainer
+from prefdisco.training.multiplier import multiplier
 from prefdisco.training.processes import gathered, strategy
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import reward_functions, reward_weights
@@ -155,6 +156,8 @@ def trainer_of(recipe: RLRecipe, known: Mapping[str, Reference], world: World | 
     belief = belief_of(recipe.reward.belief, scenarios, scenarios, "reward.belief")
     rollouts = Rollouts(recipe, scenarios, known, world, belief)
     check_groups(recipe, arguments, len(rollouts.scenarios))
+    constraint = multiplier(recipe.constraint, known.values())
+    watching = [RecipeInWandb(recipe), *([constraint] if constraint else [])]
     return DialogueTrainer(
         model=model,
         args=arguments,
@@ -165,5 +168,6 @@ def trainer_of(recipe: RLRecipe, known: Mapping[str, Reference], world: World | 
         peft_config=LoraConfig(**recipe.peft) if recipe.peft else None,
         optimizer=recipe.optimizer,
         information=recipe.reward.information,
-        callbacks=[RecipeInWandb(recipe), *([Anchor(model, recipe.anchor)] if recipe.anchor else [])],
+        multiplier=constraint,
+        callbacks=[*watching, *([Anchor(model, recipe.anchor)] if recipe.anchor else [])],
     )
