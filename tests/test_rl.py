@@ -24,7 +24,7 @@ from prefdisco.llm.base import ModelError
 from prefdisco.pocket.attributes import grade
 from prefdisco.pocket.belief import belief as exact
 from prefdisco.pocket.scenarios import scenarios
-from prefdisco.schema import Episode, Message, Question, Scenario
+from prefdisco.schema import Episode, Message, Question, Scenario, write_jsonl
 from prefdisco.training import references, rewards, rl
 from prefdisco.training.credit import by_token, centred, information
 from prefdisco.training.grpo import DialogueTrainer, cut
@@ -348,6 +348,52 @@ def test_a_dead_simulator_stops_the_run_in_one_line(tmp_path: Path) -> None:
         RunError, match=r"step 1: \d of 8 episodes failed, the first with: ModelError: the line is dead"
     ):
         batch_of(trainer)
+
+
+class Telling:
+    """A person of any world, who tells the next preference of the profile, whatever is asked."""
+
+    name = "telling"
+
+    async def reply(self, scenario: Scenario, messages: Sequence[Message], question: str, seed: int) -> Reply:
+        told = scenario.profile[sum(message.role == "assistant" for message in messages)]
+        return Reply(f"{told.value}, please.", told.attribute)
+
+
+def test_scenarios_of_a_file_are_learned_from_with_a_learned_belief(tmp_path: Path) -> None:
+    elsewhere = [
+        each.model_copy(update={"problem": each.problem.model_copy(update={"task": "elsewhere"})}) for each in SCENARIOS
+    ]
+    write_jsonl(tmp_path / "file.jsonl", elsewhere)
+    file, server = tmp_path / "file.jsonl", "server/http://localhost:1/v1"
+    words = [f"scenarios.source={file}", f"scenarios.eval_source={file}", f"eval.user={server}", f"eval.judge={server}"]
+    pocket = world_of(SCENARIOS)
+    world = World(Telling(), pocket.judge, elsewhere, pocket.question, pocket.wondering)
+    trainer = rl.trainer_of(recipe(tmp_path, "reward.belief=bayesian", *words), KNOWN, world)
+    inputs, batch = batch_of(trainer)
+    known = learn("bayesian", elsewhere)
+    by_id = {each.id: each for each in elsewhere}
+    assert sum(len(row["rollout"].gains) for row in inputs) > 4
+    for row in inputs:
+        rollout, scenario = row["rollout"], by_id[row["rollout"].episode.scenario_id]
+        gains = information(rollout.episode, scenario, known(scenario))
+        assert rollout.gains == [gain / rollout.reference.unit for gain in gains]
+        assert not gains or gains[0] != 0
+    assert batch["advantages"].dim() == 2
+
+
+@pytest.mark.parametrize(
+    "words", [["peft.r=2", "trainer.beta=0.01"], ["optimizer=muon", "trainer.beta=0.01", "anchor=1"]], ids=str
+)
+def test_adapters_muon_and_a_reference_model(tmp_path: Path, words: list[str]) -> None:
+    torch.set_num_threads(1)
+    references.write(tmp_path / "references", KNOWN)
+    rl.train(recipe(tmp_path, "trainer.max_steps=2", "trainer.warmup_steps=0", *words), tmp_path / "references")
+    history = json.loads((tmp_path / "trained.json").read_text())["history"]
+    assert history[0]["kl"] == pytest.approx(0, abs=1e-6) and history[1]["kl"] > 0
+    start = load_file(ROOT / "prefdisco" / "pocket" / "base" / "model.safetensors")
+    changed = [name for name, weight in weights(tmp_path).items() if not torch.equal(weight, start[name])]
+    assert start.keys() == weights(tmp_path).keys() and changed
 
 
 def test_the_figures_of_an_episode_by_hand() -> None:

@@ -40,9 +40,8 @@ class Multiplier(TrainerCallback, ExportableState):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Go on from the save that the trainer goes on from."""
-        saved: Any = (state.stateful_callbacks or {}).get(type(self).__name__)
-        if saved:
-            self.value = float(saved["attributes"]["value"])
+        saved: Any = state.stateful_callbacks  # a dict by now, whatever its annotation says
+        self.value = float(saved[type(self).__name__]["attributes"]["value"])
 
 
 def multiplier(constraint: ConstraintConfig, known: Iterable[Reference]) -> Multiplier | None:
