@@ -457,6 +457,19 @@ def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.Ca
     assert any(not torch.equal(weight, start[name]) for name, weight in weights(whole).items())
 
 
+def test_what_costs_too_much_is_unlearned(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    words = ["trainer.max_steps=6", "trainer.num_generations=8", "trainer.per_device_train_batch_size=16",
+             "trainer.warmup_steps=0", "trainer.save_steps=6", "scenarios.train_limit=32", "rollout.budget=3",
+             "reward.question=1", "reward.information=0"]  # fmt: skip
+    wanted = recipe(tmp_path, *words)
+    references.write(tmp_path / "references", {each.id: Reference(2.5, 4.5) for each in rl.training_scenarios(wanted)})
+    rl.train(wanted, tmp_path / "references")
+    history = json.loads((tmp_path / "trained.json").read_text())["history"]
+    asked = [entry["episodes/questions"] for entry in history]
+    assert len(asked) == 6 and asked[0] > 0.8 and asked[-1] < 0.5 * asked[0]
+
+
 def test_two_processes_play_and_learn_the_same(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     one, two = tmp_path / "one", tmp_path / "two"
