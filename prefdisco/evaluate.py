@@ -62,7 +62,7 @@ def evaluate(config: EvaluateConfig, wait: bool = False) -> dict[str, Any]:
     """Evaluate as configured: episodes, summary and report in the run folder; returns the summary.
 
     The run folder (by default named after the agent and the settings) continues where an earlier run of the same
-    settings stopped; more conditions, seeds or scenarios may be added. With `wait`, another process that uses the folder
+    settings stopped; more conditions, seeds or scenarios may be added. With `wait`, another process that uses it
     may finish first. Raises ConfigError, DataError, ModelError or RunError, each of one line.
     """
     for name in config.conditions:

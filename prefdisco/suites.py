@@ -38,7 +38,7 @@ class Suite(Named):
     seeds: list[int] = Field(default=[0], min_length=1, description="every run is made once with each")
     train: dict[str, list[str]] = Field(default={}, description="run -> the words for train/sft.py")
     models: dict[str, str] = Field(default={}, description="run -> a model that is there already")
-    words: list[str] = Field(default=[], description="words that every training gets")
+    words: list[str] = Field(default=[], description="words that every training gets, before its own")
     evaluations: dict[str, list[str]] = Field(
         default={}, description="name -> the words for `prefdisco evaluate`, played with every result"
     )
@@ -66,7 +66,7 @@ def steps(suite: Suite) -> list[tuple[Path, list[str]]]:
                 return [_fill(word, known, suite) for word in words]
 
             if name in suite.train:
-                words = filled([*suite.train[name], *suite.words])
+                words = filled([*suite.words, *suite.train[name]])
                 found.append((folder, [*suite.launch, "train/sft.py", *words, f"seed={seed}", f"run={folder}"]))
             for evaluation, words in suite.evaluations.items():
                 place = folder / evaluation

@@ -15,9 +15,10 @@ from prefdisco.config import ConfigError, SFTRecipe, load
 from prefdisco.engine import dataset
 from prefdisco.engine.dataset import read
 from prefdisco.files import RunError
+from prefdisco.llm.base import Conversation
 from prefdisco.llm.local import LocalModel
 from prefdisco.scenarios import held_out, load_scenarios
-from prefdisco.schema import Criterion, Persona, Preference, Problem, Scenario
+from prefdisco.schema import Criterion, Message, Persona, Preference, Problem, Scenario
 from prefdisco.training import sft
 from tests.faulty import Body, Faulty, serving
 
@@ -183,6 +184,20 @@ def test_parts_that_only_pocket_has_are_refused_before_anything_is_done(
         sft.run(load(SFTRecipe, words(server, file, qwen, tmp_path, *more)))
     assert expected in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists() and not server.calls
+
+
+@pytest.mark.parametrize("family", ["qwen3", "llama"])
+def test_a_written_turn_is_spelled_as_the_models_own_template_spells_it(family: str, tmp_path: Path) -> None:
+    chat = LocalModel(str(chat_checkpoint(tmp_path / family, family, LIKELY))).chat
+    talk = [Message(role="user", content="1 + 1?"), Message(role="assistant", content="2.", thinking="One more.")]
+    conversation = Conversation(messages=talk[:1])
+    chat.forced(conversation, chat.spelled("One more.", "2."))
+    native = {"qwen3": "<think>\nOne more.\n</think>\n\n2.", "llama": "<think>One more.</think>2."}[family]
+    assert chat.decode(conversation.ids).endswith(native)
+    whole = chat.render(talk, thinking=True, prompt=False)
+    assert whole.startswith(str(chat.tokenizer.decode(conversation.ids)))
+    assert chat.spelled("\nOne more.\n", "\n\n2.") == native or family == "llama"  # what it generated itself stays
+    assert chat.spelled("", "2.") == "2."
 
 
 # splits of a file

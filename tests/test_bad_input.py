@@ -24,7 +24,7 @@ from train import pretrain, sft
 
 ROOT = Path(__file__).parent.parent
 SMALL = [
-    "recipe=selfdistill", "scenarios.train_limit=2", "scenarios.eval_limit=2", "data.max_tokens=8",
+    "recipe=selfdistill", "scenarios.train_limit=2", "scenarios.eval_limit=2", "data.max_tokens=8", "data.interviews=0",
     "eval.max_tokens=8", "eval.conditions=[baseline]",
 ]  # fmt: skip
 SCENARIO = scenarios("test", 1)[0].model_dump(mode="json")
@@ -105,7 +105,7 @@ def test_a_wrong_recipe_name_names_the_nearest(complaint: Run, here: Path) -> No
     ("main", "word", "nearest"),
     [
         (sft.main, "data.polici=random", "data.policy"),
-        (sft.main, "polici=random", "data.policy"),
+        (sft.main, "margn=1", "data.margin"),
         (sft.main, "trainer.lerning_rate=1", "trainer.learning_rate"),
         (sft.main, "peft.rr=8", "peft.r"),
         (pretrain.main, "corpus.document=3", "corpus.documents"),

@@ -20,6 +20,7 @@ SMALL = [
     "scenarios.train_limit=60",
     "scenarios.eval_limit=24",
     "data.samples=2",
+    "data.interviews=0",
     "trainer.num_train_epochs=2",
     "trainer.per_device_train_batch_size=4",
     "trainer.save_steps=5",

@@ -39,6 +39,7 @@ LONGEST, EXAMPLES = 300, 24
 SETTINGS = [
     "recipe=selfdistill",
     "optimizer=adamw",
+    "anchor=0",
     "trainer.bf16=false",
     "trainer.num_train_epochs=2",
     "trainer.per_device_train_batch_size=4",

@@ -23,7 +23,6 @@ from prefdisco.grading import graded
 from prefdisco.hashing import stable_seed
 from prefdisco.llm.base import Conversation, Model, Sampling
 from prefdisco.llm.chat import Chat
-from prefdisco.protocol import join_thinking
 from prefdisco.schema import Episode, Message, Scenario, Tokens
 from prefdisco.world import World
 
@@ -167,7 +166,7 @@ class SelfDistill:
         conversation = Conversation(messages=[], thinking=thinking)
         for message in messages:
             if message.role == "assistant":
-                self.chat.forced(conversation, join_thinking(message.thinking, message.content))
+                self.chat.forced(conversation, self.chat.spelled(message.thinking, message.content))
             conversation.messages.append(message)
         return Tokens(ids=conversation.ids, mask=conversation.mask, logprobs=conversation.logprobs)
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from prefdisco.config import TeachConfig
 from prefdisco.engine.outcomes import Outcome, Talk
 from prefdisco.llm.chat import Chat
-from prefdisco.protocol import format_final, join_thinking, parse_turn
+from prefdisco.protocol import format_final, parse_turn
 from prefdisco.schema import Message
 
 IGNORED = -100  # label of a token that the loss leaves out
@@ -81,7 +81,7 @@ def retold(talk: Talk, messages: Sequence[Message], teach: TeachConfig, chat: Ch
         span = talk.ids[start:end]
         if own:
             old, new = next(turns)
-            span = span if old == new else chat.turn(join_thinking(new.thinking, new.content), talk.thinking)
+            span = span if old == new else chat.turn(chat.spelled(new.thinking, new.content), talk.thinking)
         ids += span
         mask += [own] * len(span)
     told = iter(after)

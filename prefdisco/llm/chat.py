@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
@@ -10,7 +12,7 @@ import jinja2
 from transformers import PreTrainedTokenizerBase
 
 from prefdisco.llm.base import Conversation, ModelError
-from prefdisco.protocol import join_thinking
+from prefdisco.protocol import THINK_CLOSE, THINK_OPEN, join_thinking
 from prefdisco.schema import Message
 
 END = "<|im_end|>"
@@ -67,6 +69,21 @@ class Chat:
         if not end or end[0] not in self.ends:
             raise ModelError(f"model {self.name}: its chat template does not close assistant turns with an end token")
         return self.encode(text) + end
+
+    def spelled(self, thinking: str, content: str) -> str:
+        """The raw text of an assistant turn as the model itself writes it, with its template's line breaks at tags."""
+        within, behind = self.gaps
+        if not thinking or not (within or behind):
+            return join_thinking(thinking, content)
+        return join_thinking(f"{within}{thinking.strip()}{within}", f"{behind}{content.lstrip()}")
+
+    @cached_property
+    def gaps(self) -> tuple[str, str]:
+        """What stands on either side of a thought within its tags, and behind them: read off the empty block that a
+        template begins a turn without thinking with, such as Qwen3's."""
+        text = self.render([Message(role="user", content=".")], thinking=False, prompt=True)
+        empty = re.search(rf"{THINK_OPEN}(\s*){THINK_CLOSE}(\s*)$", text)
+        return (empty[1][: (len(empty[1]) + 1) // 2], empty[2]) if empty else ("", "")
 
     def forced(self, conversation: Conversation, text: str) -> None:
         """Record an assistant turn that is given, not sampled: tokens of the prompt, then of `text` and the end token.

@@ -41,6 +41,7 @@ def launched(recipe: TrainRecipe) -> PartialState:
     """Check the launch and the conditions to evaluate, and join the other processes. Raises ConfigError."""
     for name in recipe.eval.conditions:
         parse_condition(name)
+    check_trainer(recipe.peft or {}, LoraConfig, recipe.where, "peft")  # unknown keys before what is refused
     check_launch(recipe)
     return PartialState(cpu=not torch.cuda.is_available(), timeout=WAIT)
 
