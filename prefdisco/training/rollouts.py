@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from prefdisco.bootstrap import SMALLEST
 from prefdisco.conditions import parse_condition
 from prefdisco.config import RLRecipe
 from prefdisco.dialogue import play
@@ -152,7 +153,7 @@ def report(rollout: Rollout, log: Callable[[str, float], None]) -> None:
     log("episodes/accuracy", float(bool(episode.correct)))
     log("episodes/alignment", episode.graded_alignment)
     log("episodes/normalized", alignment(episode, reference))
-    log("episodes/below_baseline", float(episode.graded_alignment < reference.baseline))
+    log("episodes/below_baseline", float(episode.graded_alignment < reference.baseline - SMALLEST))
     log("episodes/truncated", float(episode.truncated))
     log("episodes/malformed", float(episode.malformed_turns > 0))
     for question, gain in zip(episode.questions, rollout.gains or (), strict=True):
