@@ -509,6 +509,10 @@ def test_two_processes_play_and_learn_the_same(tmp_path: Path) -> None:
         ),
         (["model=runs/nowhere/checkpoint"], "no such checkpoint; train it first with recipe=nowhere"),
         (["scenarios.source=file.jsonl"], "eval.user=passive: only Pocket's is computed, not that of file.jsonl"),
+        (
+            ["scenarios.source=file.jsonl", "eval.user=server/http://a", "eval.judge=server/http://a"],
+            "reward.belief=exact: only Pocket's posterior is known exactly; choose a learned belief",
+        ),
     ],
 )
 def test_what_it_cannot_do_is_one_line(tmp_path: Path, words: list[str], expected: str) -> None:

@@ -68,14 +68,14 @@ def check_world(recipe: TrainRecipe, key: str, belief: str) -> None:
     """
     if recipe.scenarios.source.partition(":")[0] == "pocket":
         return
-    for key, value, computed in (
+    for part, value, computed in (
         ("user", recipe.eval.user, POCKET_USERS),
         ("judge", recipe.eval.judge, ("exact",)),
     ):
         if value in computed:
             raise ConfigError(
-                f"{recipe.where(f'eval.{key}')}: eval.{key}={value}: only Pocket's is computed, not that of "
-                f"{recipe.scenarios.source}; name a model, such as eval.{key}=server/http://HOST/v1"
+                f"{recipe.where(f'eval.{part}')}: eval.{part}={value}: only Pocket's is computed, not that of "
+                f"{recipe.scenarios.source}; name a model, such as eval.{part}=server/http://HOST/v1"
             )
     if belief == "exact":
         raise ConfigError(
