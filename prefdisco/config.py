@@ -253,7 +253,7 @@ class RewardConfig(Section):
     question: float = Field(default=0.02, ge=0, description="price of a question")
     format: float = Field(default=0.5, ge=0, description="price of a turn that cannot be read or was cut off")
     information: float = Field(
-        default=1.0, ge=0, description="weight of what its answer was worth, for the tokens of each question; 0: off"
+        default=2.0, ge=0, description="weight of what its answer was worth, for the tokens of each question; 0: off"
     )
     belief: BeliefName = Field(
         default="exact",
