@@ -30,6 +30,7 @@ __all__ = [
     "BeliefName",
     "Config",
     "ConfigError",
+    "ConstraintConfig",
     "CorpusConfig",
     "DataConfig",
     "ElicitConfig",
@@ -40,12 +41,16 @@ __all__ = [
     "PlayConfig",
     "PolicyName",
     "PretrainRecipe",
+    "RLRecipe",
     "Recipe",
     "RemoteOptions",
+    "RewardConfig",
+    "RolloutConfig",
     "SFTRecipe",
     "ScenarioConfig",
     "TeachConfig",
     "TokenizerConfig",
+    "TrainRecipe",
     "Variant",
     "check_trainer",
     "find_recipe",
@@ -191,15 +196,11 @@ class PlayConfig(Section):
     )
 
 
-class SFTRecipe(Recipe):
-    """What train/sft.py does; `trainer` takes the field names of trl.SFTConfig."""
+class TrainRecipe(Recipe):
+    """What every training of an agent has: a model, scenarios to learn from, and evaluations before and after."""
 
-    kind: Literal["sft"] = Field(default="sft", description="what the recipe is for")
     model: str = Field(default="pocket-base", description="a folder, a Hub id, or pocket-base")
     scenarios: ScenarioConfig = ScenarioConfig()
-    data: DataConfig = DataConfig()
-    teach: TeachConfig = TeachConfig()
-    onpolicy: OnPolicyConfig = OnPolicyConfig()
     eval: PlayConfig = PlayConfig()
     remote: RemoteOptions = RemoteOptions()
     before: str = Field(
@@ -212,12 +213,82 @@ class SFTRecipe(Recipe):
         default=0.0, ge=0, description="pull of the weights back to where they started, per unit of learning rate"
     )
     peft: dict[str, Any] | None = Field(default=None, description="fields of peft.LoraConfig; none trains all weights")
-    attention: Literal["sdpa", "flex_attention", "flash_attention_2"] = Field(
-        default="sdpa", description="implementation of attention in training"
-    )
     dtype: DType = Field(
         default="float32", description="of the weights that are loaded for training; bfloat16 with peft only"
     )
+
+
+class SFTRecipe(TrainRecipe):
+    """What train/sft.py does; `trainer` takes the field names of trl.SFTConfig."""
+
+    kind: Literal["sft"] = Field(default="sft", description="what the recipe is for")
+    data: DataConfig = DataConfig()
+    teach: TeachConfig = TeachConfig()
+    onpolicy: OnPolicyConfig = OnPolicyConfig()
+    attention: Literal["sdpa", "flex_attention", "flash_attention_2"] = Field(
+        default="sdpa", description="implementation of attention in training"
+    )
+
+
+class RolloutConfig(Section):
+    """How the episodes to learn from are played, under discovery; `trainer` says how many (docs/rl.md)."""
+
+    budget: int = Field(default=5, ge=0, description="questions allowed in an episode")
+    temperature: float = Field(default=1.0, gt=0, description="sampling temperature; the loss uses it too")
+    max_tokens: int = Field(default=256, ge=1, description="tokens of one turn of the agent, thinking included")
+    batch_size: int = Field(default=256, ge=1, description="episodes generated together")
+    user: str = Field(default="", description="who answers in training, if not eval.user")
+    judge: str = Field(default="", description="who grades in training, if not eval.judge")
+
+
+class RewardConfig(Section):
+    """What an episode earns. Weights of the parts, in units of a scenario's attainable gain (training/rewards.py)."""
+
+    correctness: float = Field(default=0.5, ge=0, description="weight of a right answer")
+    alignment: float = Field(default=1.0, ge=0, description="weight of the normalized alignment")
+    gate: bool = Field(default=True, description="a wrong answer earns nothing by its alignment, and may still lose")
+    overcorrection: float = Field(
+        default=0.5, ge=0, description="weight of the further penalty for alignment below the scenario's baseline"
+    )
+    question: float = Field(default=0.02, ge=0, description="price of a question")
+    format: float = Field(default=0.5, ge=0, description="price of a turn that cannot be read or was cut off")
+    information: float = Field(
+        default=2.0, ge=0, description="weight of what its answer was worth, for the tokens of each question; 0: off"
+    )
+    belief: BeliefName = Field(
+        default="exact",
+        description="what an answer's worth is read from: the exact posterior (Pocket), or a model that is learned "
+        "from the training scenarios",
+    )
+    least_gain: float = Field(
+        default=1.0, gt=0, description="alignment points: a smaller gain of oracle over baseline counts as this much"
+    )
+    reference_seeds: list[int] = Field(
+        default=[0], min_length=1, description="baseline and oracle are the mean of one episode with each"
+    )
+
+
+class ConstraintConfig(Section):
+    """An accuracy that must not fall, under a Lagrange multiplier (training/multiplier.py)."""
+
+    rate: float = Field(
+        default=0.0,
+        ge=0,
+        description="growth of the weight of a right answer in a step, for each unit of accuracy "
+        "that is missing; 0: no constraint",
+    )
+    slack: float = Field(default=0.0, description="how far the accuracy may fall below that of the baseline references")
+    most: float = Field(default=5.0, gt=0, description="the largest weight that the constraint may add")
+
+
+class RLRecipe(TrainRecipe):
+    """What train/rl.py does; `trainer` takes the field names of trl.GRPOConfig."""
+
+    kind: Literal["rl"] = Field(default="rl", description="what the recipe is for")
+    model: str = Field(default="runs/selfdistill/checkpoint", description="a folder, a Hub id, or pocket-base")
+    rollout: RolloutConfig = RolloutConfig()
+    reward: RewardConfig = RewardConfig()
+    constraint: ConstraintConfig = ConstraintConfig()
 
 
 class CorpusConfig(Section):

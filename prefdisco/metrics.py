@@ -136,7 +136,7 @@ def _discovery(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode
     figures["precision"] = boot.ratio(
         problems, (revealing, asked), lambda t: (t[:, 0], t[:, 1]), "no questions were asked"
     )
-    figures["recall"] = boot.mean(problems, [_revealed_weight(episode) for episode in group], "no episodes")
+    figures["recall"] = boot.mean(problems, [revealed_weight(episode) for episode in group], "no episodes")
     figures["adaptivity"] = boot.ratio(problems, (changed, turns), lambda t: (t[:, 0], t[:, 1]), "not measured")
     return figures
 
@@ -221,7 +221,7 @@ def _right(episode: Episode) -> float:
     return float(bool(episode.correct))
 
 
-def _revealed_weight(episode: Episode) -> float:
+def revealed_weight(episode: Episode) -> float:
     """Weight of the preferences that the questions revealed, each once."""
     return sum(episode.weights.get(name, 0.0) for name in {q.revealed for q in episode.questions if q.revealed})
 

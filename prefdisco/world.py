@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from prefdisco.config import ConfigError, SFTRecipe
+from prefdisco.config import ConfigError, TrainRecipe
 from prefdisco.elicitation import BeliefFactory, Policy, get_policy
 from prefdisco.elicitation.grades import Grade, plain_grade
 from prefdisco.judges import Judge, load_judge
@@ -62,14 +62,16 @@ def world_of(
     return World(who, grader, scenarios, lambda scenario, attribute, seed: ask(attribute, seed), unknown)
 
 
-def recipe_world(recipe: SFTRecipe, scenarios: Sequence[Scenario], account: Account) -> World:
-    """The world that a recipe makes its data in; the models in it share `account`."""
-    data, play = recipe.data, recipe.eval
+def recipe_world(
+    recipe: TrainRecipe, scenarios: Sequence[Scenario], account: Account, user: str = "", judge: str = ""
+) -> World:
+    """The world that a recipe trains in, with `user` and `judge`, or else those of `eval`, which share `account`."""
+    play = recipe.eval
 
     def model(role: str, name: str) -> Model:
         return load_model(name, role, recipe.remote, account=account)
 
-    return world_of(scenarios, data.user or play.user, data.judge or play.judge, model, play.variant, play.judge_mode)
+    return world_of(scenarios, user or play.user, judge or play.judge, model, play.variant, play.judge_mode)
 
 
 def belief_of(name: str, scenarios: Sequence[Scenario], training: Sequence[Scenario], key: str) -> BeliefFactory:

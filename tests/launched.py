@@ -13,6 +13,7 @@ from typing import Any
 
 from prefdisco.config import SFTRecipe, load
 from prefdisco.training import sft
+from prefdisco.training.checks import check_launch
 
 KILLED = 9
 
@@ -45,7 +46,7 @@ def main() -> None:
     data, report, steps, *words = sys.argv[1:]
     recipe = load(SFTRecipe, words)
     sft.TRAINER, Watched.steps = Watched, int(steps)  # type: ignore[misc]
-    sft.check_launch(recipe)
+    check_launch(recipe)
     sft.train(recipe, Path(data))
     (trainer,) = Watched.made
     states = [each for state in trainer.optimizer.state.values() for each in state.values() if hasattr(each, "nbytes")]

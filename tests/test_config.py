@@ -14,6 +14,7 @@ from prefdisco.config import (
     ConfigError,
     EvaluateConfig,
     PretrainRecipe,
+    RLRecipe,
     SFTRecipe,
     check_trainer,
     help_text,
@@ -239,7 +240,7 @@ def test_the_package_and_its_command_line_import_nothing_heavy() -> None:
     "path", sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml")), ids=lambda p: p.stem
 )
 def test_every_shipped_recipe_loads(path: Path) -> None:
-    kind = PretrainRecipe if path.stem == "pocket" else SFTRecipe
+    (kind,) = (kind for kind in (PretrainRecipe, SFTRecipe, RLRecipe) if path.stem in recipes(kind))
     recipe = load(kind, [f"recipe={path}"])
     assert recipe.name == path.stem and recipe.description and recipe.trainer
 

@@ -27,7 +27,7 @@ from prefdisco.config import ConfigError, SFTRecipe, load
 from prefdisco.engine.dataset import OUTCOMES
 from prefdisco.engine.outcomes import Outcome, Talk
 from prefdisco.pocket.corpus import documents
-from prefdisco.training import sft, tracking
+from prefdisco.training import sft, stages, tracking
 from prefdisco.training.batches import LikeLengths
 from prefdisco.training.checks import check_attention, check_launch, check_lengths, check_packing, check_precision
 from prefdisco.training.memory import configuration, held, skeleton
@@ -240,10 +240,10 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(
 ) -> None:
     whole, killed = (world.recipe(tmp_path / name, *words) for name in ("whole", "killed"))
     sft.train(whole, world.data)
-    steps = json.loads((tmp_path / "whole" / sft.TRAINED).read_text())["steps"]
+    steps = json.loads((tmp_path / "whole" / stages.TRAINED).read_text())["steps"]
     assert steps > 9
     train_killed(killed, world.data, 9, monkeypatch)  # saved after 8 of them, in the second epoch
-    assert not (tmp_path / "killed" / sft.CHECKPOINT).exists()
+    assert not (tmp_path / "killed" / stages.CHECKPOINT).exists()
     sft.train(killed, world.data)
     expected, found = (load_file(tmp_path / name / "checkpoint" / "model.safetensors") for name in ("whole", "killed"))
     assert expected.keys() == found.keys()
@@ -305,7 +305,7 @@ def single(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     patch.setattr(sft, "TRAINER", Watched)
     sft.train(world.recipe(run), world.data)
     patch.undo()
-    losses = [entry["loss"] for entry in json.loads((run / sft.TRAINED).read_text())["history"]]
+    losses = [entry["loss"] for entry in json.loads((run / stages.TRAINED).read_text())["history"]]
     return {"losses": losses, "seen": seen, "weights": load_file(run / "checkpoint" / "model.safetensors")}
 
 

@@ -58,7 +58,7 @@ def generate(recipe: SFTRecipe, model: LocalModel, scenarios: Sequence[Scenario]
     """
     with lock(folder):
         account = Account(recipe.remote)
-        world = recipe_world(recipe, scenarios, account)
+        world = recipe_world(recipe, scenarios, account, recipe.data.user, recipe.data.judge)
         served = recipe.data.writer
         writer = load_model(served, "agent", recipe.remote, account=account) if served else model
         engine = SelfDistill(writer, model.chat, world, recipe.data, recipe.seed)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from prefdisco.config import PretrainRecipe, SFTRecipe
+from prefdisco.config import PretrainRecipe, TrainRecipe
 from prefdisco.pocket import corpus
 from prefdisco.report.tables import markdown_table, notes
 
 
-def model_card(recipe: SFTRecipe, summary: Mapping[str, Any]) -> str:
-    """The card as Markdown with the Hub's front matter."""
+def model_card(recipe: TrainRecipe, summary: Mapping[str, Any], how: str) -> str:
+    """The card as Markdown with the Hub's front matter; `how` it was trained, in a few words."""
     before, after = summary["before"], summary["after"]
     lines = [
         "---",
         "library_name: transformers",
-        "tags: [prefdisco, personalization, sft]",
+        f"tags: [prefdisco, personalization, {recipe.kind}]",
         f"base_model: {recipe.model}",
         "---",
         "",
@@ -24,8 +24,7 @@ def model_card(recipe: SFTRecipe, summary: Mapping[str, Any]) -> str:
         "",
         f"{recipe.description}".strip(),
         "",
-        f"`{recipe.model}`, fine-tuned with the recipe `{recipe.name}` (seed {recipe.seed}; engine "
-        f"`{recipe.data.engine}`, questions by policy `{recipe.data.policy}`). "
+        f"`{recipe.model}`, trained with the recipe `{recipe.name}` (seed {recipe.seed}; {how}). "
         f"Evaluated on {after['scenarios']} held-out scenarios of "
         f"`{recipe.scenarios.evaluation}`, seeds {', '.join(map(str, after['seeds']))}; "
         "cells are mean ± half of the 95% interval, before → after.",

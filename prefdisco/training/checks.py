@@ -15,7 +15,7 @@ from accelerate.utils import is_deepspeed_available
 from transformers import PreTrainedConfig
 from trl import SFTConfig
 
-from prefdisco.config import ConfigError, SFTRecipe
+from prefdisco.config import ConfigError, SFTRecipe, TrainRecipe
 from prefdisco.training.processes import strategy
 from prefdisco.users import POCKET_USERS
 
@@ -27,7 +27,7 @@ def is_flat(arguments: SFTConfig) -> bool:
     return bool(arguments.packing or arguments.padding_free)
 
 
-def check_launch(recipe: SFTRecipe) -> None:
+def check_launch(recipe: TrainRecipe) -> None:
     """Raise ConfigError for a recipe that cannot be trained the way `accelerate launch` was called."""
     kind = strategy()
     if recipe.anchor and (recipe.peft or kind != "ddp"):
@@ -51,7 +51,7 @@ def check_launch(recipe: SFTRecipe) -> None:
         )
 
 
-def check_model(recipe: SFTRecipe) -> None:
+def check_model(recipe: TrainRecipe) -> None:
     """Raise ConfigError where the model is the checkpoint of a run that was not made yet."""
     folder = Path(recipe.model)
     if folder.name == "checkpoint" and not folder.is_dir():
@@ -61,27 +61,30 @@ def check_model(recipe: SFTRecipe) -> None:
         )
 
 
-def check_world(recipe: SFTRecipe) -> None:
-    """Raise ConfigError where scenarios of a file are to be played with parts that only Pocket has."""
+def check_world(recipe: TrainRecipe, key: str, belief: str) -> None:
+    """Raise ConfigError where scenarios of a file are to be played with parts that only Pocket has.
+
+    `belief` is what the configuration's `key` asks for.
+    """
     if recipe.scenarios.source.partition(":")[0] == "pocket":
         return
-    for key, value, computed in (
+    for part, value, computed in (
         ("user", recipe.eval.user, POCKET_USERS),
         ("judge", recipe.eval.judge, ("exact",)),
     ):
         if value in computed:
             raise ConfigError(
-                f"{recipe.where(f'eval.{key}')}: eval.{key}={value}: only Pocket's is computed, not that of "
-                f"{recipe.scenarios.source}; name a model, such as eval.{key}=server/http://HOST/v1"
+                f"{recipe.where(f'eval.{part}')}: eval.{part}={value}: only Pocket's is computed, not that of "
+                f"{recipe.scenarios.source}; name a model, such as eval.{part}=server/http://HOST/v1"
             )
-    if recipe.data.policy != "self" and recipe.data.belief == "exact":
+    if belief == "exact":
         raise ConfigError(
-            f"{recipe.where('data.belief')}: data.belief=exact: only Pocket's posterior is known exactly; choose a "
-            "learned belief, such as data.belief=bayesian (recipe=tasks does)"
+            f"{recipe.where(key)}: {key}=exact: only Pocket's posterior is known exactly; choose a "
+            f"learned belief, such as {key}=bayesian"
         )
 
 
-def check_precision(recipe: SFTRecipe) -> None:
+def check_precision(recipe: TrainRecipe) -> None:
     """Raise ConfigError where the weights would be trained in a type too coarse for their updates."""
     if recipe.dtype == "bfloat16" and not recipe.peft:
         raise ConfigError(

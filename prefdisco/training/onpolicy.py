@@ -142,7 +142,8 @@ def train(recipe: SFTRecipe, arguments: SFTConfig, scenarios: Sequence[Scenario]
     distiller = Distiller(model, teacher, settings, arguments, muon, recipe.anchor)
     saves = Path(str(arguments.output_dir))
     history = restore(saves, distiller)
-    world, epochs = recipe_world(recipe, scenarios, Account(recipe.remote)), int(arguments.num_train_epochs)
+    world = recipe_world(recipe, scenarios, Account(recipe.remote), recipe.data.user, recipe.data.judge)
+    epochs = int(arguments.num_train_epochs)
     with tqdm(total=settings.rounds * (1 + epochs) * settings.episodes, desc=ENGINE, delay=3) as bar:
         bar.update(len(history) * (1 + epochs) * settings.episodes)
         for number in range(len(history), settings.rounds):

@@ -13,12 +13,12 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from prefdisco.config import SFTRecipe
+from prefdisco.config import TrainRecipe
 
 NOT_INSTALLED = "wandb is not installed, nothing is reported to it: pip install 'prefdisco[wandb]'"
 
 
-def reporting(recipe: SFTRecipe) -> dict[str, Any]:
+def reporting(recipe: TrainRecipe) -> dict[str, Any]:
     """The fields of TrainingArguments on reporting: to nothing unless the recipe asks for it; wandb only if installed.
 
     Sets where wandb keeps its files and what the project is called, unless the environment does.
@@ -31,12 +31,12 @@ def reporting(recipe: SFTRecipe) -> dict[str, Any]:
     return {"report_to": present or "none", "run_name": recipe.trainer.get("run_name") or Path(recipe.run).name}
 
 
-def notice(recipe: SFTRecipe) -> str | None:
+def notice(recipe: TrainRecipe) -> str | None:
     """One line where the recipe asks for wandb and it is not installed."""
     return NOT_INSTALLED if "wandb" in asked(recipe) and not find_spec("wandb") else None
 
 
-def asked(recipe: SFTRecipe) -> list[str]:
+def asked(recipe: TrainRecipe) -> list[str]:
     """What the recipe wants its training reported to."""
     names = recipe.trainer.get("report_to") or []
     return [name for name in ([names] if isinstance(names, str) else names) if name != "none"]
@@ -45,7 +45,7 @@ def asked(recipe: SFTRecipe) -> list[str]:
 class RecipeInWandb(TrainerCallback):
     """Adds the recipe to the configuration of the run that the trainer has opened."""
 
-    def __init__(self, recipe: SFTRecipe) -> None:
+    def __init__(self, recipe: TrainRecipe) -> None:
         self.recipe = recipe
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

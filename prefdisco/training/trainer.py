@@ -14,13 +14,12 @@ from prefdisco.training.batches import LikeLengths, SameEpoch
 from prefdisco.training.optimizer import MuonAdamW
 
 
-class GPUTrainer(SFTTrainer):
-    """TRL's trainer; `optimizer="muon"` trains with MuonAdamW, made from the model as TRL has prepared it."""
+class WithMuon(Trainer):
+    """A trainer that `optimizer="muon"` makes use MuonAdamW, made from the model as TRL has prepared it."""
 
     def __init__(self, *args: Any, optimizer: str = "adamw", **kwargs: Any) -> None:
         self.muon = optimizer == "muon"
         super().__init__(*args, **kwargs)
-        self.add_callback(SameEpoch())
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Not in advance: adapters do not exist then, and a sharded model wants its optimizer made here."""
@@ -28,6 +27,14 @@ class GPUTrainer(SFTTrainer):
             whole: Any = self.model if model is None else model
             self.optimizer = MuonAdamW.from_arguments(whole, self.args)
         return super().create_optimizer(model)
+
+
+class GPUTrainer(WithMuon, SFTTrainer):
+    """TRL's trainer, whose order of examples is the same for any number of processes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_callback(SameEpoch())
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         data: Any = self.train_dataset if train_dataset is None else train_dataset

@@ -1,0 +1,105 @@
+"""TRL's GRPOTrainer with one advantage a token, in place of one a sequence, and with a constraint.
+
+TRL's loss takes advantages of shape [B, T] already (`GRPOTrainer._compute_loss`); only making them is ours. Two hooks:
+`_generate_and_score_completions` sets the weight of a right answer and adds the credit of each question to the outcome
+advantage; `_compute_loss` cuts off the columns that are padding in a whole micro-batch, which changes no loss.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import GRPOTrainer
+
+from prefdisco.training.credit import by_token, centred
+from prefdisco.training.multiplier import Multiplier
+from prefdisco.training.rollouts import Rollout
+from prefdisco.training.trainer import WithMuon
+
+UNSCORED = "All reward functions returned None"  # TRL prints all of such an episode; we count it
+SHOWN = (
+    "reward", "episodes/normalized", "episodes/accuracy", "episodes/questions", "episodes/precision",
+    "episodes/recall", "episodes/error", "episodes/truncated", "entropy", "kl", "constraint/multiplier",
+)  # fmt: skip
+
+
+class DialogueTrainer(WithMuon, GRPOTrainer):
+    """GRPO on dialogues; `information` is the weight of what each question brought, 0 for TRL's own advantages.
+
+    `multiplier` is added to the weight of the reward function called "correctness".
+    """
+
+    def __init__(
+        self, *args: Any, information: float = 0.0, multiplier: Multiplier | None = None, **kwargs: Any
+    ) -> None:
+        self.information, self.multiplier = information, multiplier
+        logging.getLogger("trl.trainer.grpo_trainer").addFilter(lambda record: UNSCORED not in str(record.msg))
+        super().__init__(*args, **kwargs)
+        if self.pop_callback(ProgressCallback) is not None:
+            self.add_callback(StepLines())
+        self.given_weights = self.reward_weights.clone()
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if self.multiplier is not None:
+            self.reward_weights = self.given_weights.clone()
+            self.reward_weights[self.reward_func_names.index("correctness")] += self.multiplier.value
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        accuracy = self._metrics["train"].get("episodes/accuracy")  # of all processes: all come to the same multiplier
+        if self.multiplier is not None and accuracy:
+            self._metrics["train"]["constraint/multiplier"].append(self.multiplier.value)
+            self.multiplier.update(accuracy[-1])
+        if self.information:
+            rollouts: list[Rollout] = [row["rollout"] for row in inputs]
+            credits = self.credits(rollouts, output["completion_ids"].shape)
+            output["advantages"] = output["advantages"][:, None] + self.information * credits
+        return output
+
+    def credits(self, rollouts: list[Rollout], shape: torch.Size) -> torch.Tensor:
+        """What each token's question brought beyond those of its group [B, T]; 0 outside questions. All ranks call it,
+        because the episodes of a group may be spread over them."""
+        own = [(rollout.episode.scenario_id, rollout.gains) for rollout in rollouts]
+        everyone = gather_object(own) if self.accelerator.num_processes > 1 else own
+        values = centred([group for group, _ in everyone], [gains for _, gains in everyone], self.scale_rewards)
+        first = self.accelerator.process_index * len(own)
+        credits = torch.zeros(shape)
+        for row, (rollout, value) in enumerate(zip(rollouts, values[first : first + len(own)], strict=True)):
+            if value and rollout.episode.tokens is not None:
+                mask = rollout.episode.tokens.mask
+                line = by_token(value, mask[mask.index(1) :])
+                credits[row, : len(line)] = torch.tensor(line)
+        return credits.to(self.accelerator.device)
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        loss: torch.Tensor = super()._compute_loss(model, cut(inputs))
+        return loss
+
+
+def cut(inputs: dict[str, Any]) -> dict[str, Any]:
+    """A micro-batch without columns that are padding in all its rows: prompts are padded left, completions right."""
+    start = int(inputs["prompt_mask"].any(0).int().argmax())
+    width = inputs["completion_mask"].shape[1]
+    end = width - int(inputs["completion_mask"].any(0).flip(0).int().argmax())
+
+    def part(name: str, value: Any) -> Any:
+        if not isinstance(value, torch.Tensor) or value.dim() < 2:
+            return value
+        if name.startswith("prompt_"):
+            return value[:, start:]
+        return value[:, :end] if value.shape[1] == width else value
+
+    return {name: part(name, value) for name, value in inputs.items()}
+
+
+class StepLines(ProgressCallback):
+    """The trainer's progress bar, with one short line a log in place of all of it."""
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
+    ) -> None:
+        if state.is_world_process_zero and self.training_bar is not None and "reward" in (logs or {}):
+            figures = [f"{name.rpartition('/')[2]} {logs[name]:.3f}" for name in SHOWN if logs.get(name) is not None]
+            self.training_bar.write(f"step {state.global_step}: {', '.join(figures)}")

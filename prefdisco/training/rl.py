@@ -1,0 +1,173 @@
+"""Reinforcement learning on dialogues, from recipe to checkpoint: what `train/rl.py` calls on every rank.
+
+play the references -> train with TRL's GRPOTrainer; what stands around it is in stages.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import set_seed
+from trl import GRPOConfig
+
+from prefdisco.config import ConfigError, RLRecipe
+from prefdisco.files import writing
+from prefdisco.llm.local import load
+from prefdisco.llm.remote import Account
+from prefdisco.scenarios import load_scenarios
+from prefdisco.schema import Scenario
+from prefdisco.training import references
+from prefdisco.training.anchor import Anchor
+from prefdisco.training.checks import check_model, check_precision, check_world
+from prefdisco.training.grpo import DialogueTrainer
+from prefdisco.training.multiplier import multiplier
+from prefdisco.training.processes import gathered, strategy
+from prefdisco.training.references import Reference
+from prefdisco.training.rewards import reward_functions, reward_weights
+from prefdisco.training.rollouts import Rollouts
+from prefdisco.training.saves import last_save
+from prefdisco.training.stages import conduct, launched, save, trainer_arguments, whole
+from prefdisco.training.tracking import RecipeInWandb
+from prefdisco.world import World, belief_of, recipe_world
+
+# fields of GRPOConfig that would change nothing, or contradict another section of the recipe
+ELSEWHERE = {
+    "temperature": "rollout.temperature",
+    "max_completion_length": "rollout.max_tokens",
+    "reward_weights": "the section reward",
+}
+UNUSED = (
+    "top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs", "cache_implementation", "use_vllm",
+    "use_transformers_continuous_batching", "use_transformers_paged", "chat_template_kwargs", "model_init_kwargs",
+    "max_tool_calling_iterations", "num_generations_eval", "eval_strategy", "do_eval", "remove_unused_columns",
+)  # fmt: skip
+# key -> its value, None: any, with which TRL's loss takes one advantage a sequence, none a token
+SEQUENCE_ONLY = {"loss_type": "vespo", "off_policy_mask_threshold": None}
+
+
+def run(recipe: RLRecipe) -> dict[str, Any] | None:
+    """The whole recipe. The main rank returns the summary and prints the table, the others return None."""
+    launched(recipe)
+    arguments = settings(recipe)
+    prepare = partial(references.prepare, recipe, training_scenarios(recipe))
+    return conduct(recipe, prepare, partial(train, recipe), f"GRPO, {groups(arguments)}")
+
+
+def describe(recipe: RLRecipe) -> str:
+    """What `--dry-run` prints after the configuration: what would be loaded, played and written."""
+    arguments, scenarios = settings(recipe), training_scenarios(recipe)
+    steps = f"{arguments.max_steps} steps" if arguments.max_steps > 0 else f"{arguments.num_train_epochs:g} epochs"
+    return "\n".join(
+        [
+            f"model       {recipe.model}",
+            f"scenarios   {len(scenarios)} to train on, {recipe.scenarios.eval_limit} to evaluate on",
+            f"references  {Path(recipe.run) / references.FOLDER}: baseline and oracle of the training scenarios",
+            f"steps       {steps} of {groups(arguments)}",
+            f"run folder  {recipe.run}",
+            "memory      not estimated: weights, gradients, optimizer, and the keys and values of live dialogues",
+        ]
+    )
+
+
+def training_scenarios(recipe: RLRecipe) -> list[Scenario]:
+    """The scenarios whose episodes are learned from."""
+    wanted = recipe.scenarios
+    return load_scenarios(wanted.training, wanted.train_limit, wanted.seed)
+
+
+def groups(arguments: GRPOConfig) -> str:
+    """How many episodes are played at a time, in words."""
+    batch, each = arguments.generation_batch_size or 0, arguments.num_generations or 1
+    return f"{batch // each} scenarios x {each} episodes"
+
+
+def settings(recipe: RLRecipe) -> GRPOConfig:
+    """The trainer's own configuration. Raises ConfigError for what TRL refuses, and for what would train wrongly."""
+    for key in recipe.trainer:
+        place = f"{recipe.where(f'trainer.{key}')}: trainer.{key}"
+        if key in ELSEWHERE:
+            raise ConfigError(f"{place}: set {ELSEWHERE[key]} instead")
+        if key in UNUSED or key.startswith("vllm_"):
+            raise ConfigError(f"{place} has no meaning: dialogues are played by the recipe's own model; remove it")
+    rollout = recipe.rollout
+    arguments = trainer_arguments(
+        recipe,
+        GRPOConfig,
+        temperature=rollout.temperature,
+        max_completion_length=(rollout.budget + 1) * rollout.max_tokens,  # the divisor of loss_type=dr_grpo
+        reward_weights=reward_weights(recipe.reward),
+    )
+    check_model(recipe)
+    check_world(recipe, "reward.belief", recipe.reward.belief)
+    check_precision(recipe)
+    check_groups(recipe, arguments, recipe.scenarios.train_limit)
+    if strategy() != "ddp":
+        raise ConfigError(f"accelerate: {strategy()}: the model plays its own dialogues and must be whole; use ddp")
+    for key, value in recipe.trainer.items() if recipe.reward.information else ():
+        if key in SEQUENCE_ONLY and value is not None and SEQUENCE_ONLY[key] in (None, value):
+            raise ConfigError(
+                f"{recipe.where(f'trainer.{key}')}: trainer.{key}={value}: needs one advantage a "
+                "sequence; set reward.information=0"
+            )
+    return arguments
+
+
+def check_groups(recipe: RLRecipe, arguments: GRPOConfig, scenarios: int) -> None:
+    """Raise ConfigError where there are too few scenarios to play together: the trainer would do no step."""
+    wanted = (arguments.generation_batch_size or 0) // (arguments.num_generations or 1)
+    if wanted > scenarios:
+        raise ConfigError(
+            f"{recipe.where('scenarios.train_limit')}: scenarios.train_limit: {scenarios} scenarios are fewer than the "
+            f"{wanted} that are played together; raise it, or lower trainer.per_device_train_batch_size or "
+            "trainer.gradient_accumulation_steps"
+        )
+
+
+def train(recipe: RLRecipe, folder: Path) -> None:
+    """Train on every rank, from the last save if there is one, and save the checkpoint with all that it needs.
+
+    `folder` holds the references.
+    """
+    trainer = trainer_of(recipe, references.read(folder, recipe.reward.least_gain))
+    with writing(Path(recipe.run)):
+        trainer.train(resume_from_checkpoint=last_save(Path(str(trainer.args.output_dir))))
+    weights = gathered(trainer)
+    if trainer.is_world_process_zero():
+        history = [entry for entry in trainer.state.log_history if "reward" in entry]
+        steps, episodes = trainer.state.global_step, settings(recipe).generation_batch_size or 0
+        tokenizer = load(recipe.model, device="cpu", dtype=recipe.dtype)[1]  # TRL gave the other a padding token
+        save(recipe, whole(recipe, weights), tokenizer, steps, steps * episodes, history)
+    trainer.accelerator.wait_for_everyone()
+
+
+def trainer_of(recipe: RLRecipe, known: Mapping[str, Reference], world: World | None = None) -> DialogueTrainer:
+    """The trainer of a recipe, on the training scenarios that have `known` references; `world` is the recipe's own."""
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func: the version of TRL is pinned
+    set_seed(recipe.seed)
+    arguments, scenarios, settled = settings(recipe), training_scenarios(recipe), recipe.rollout
+    model, tokenizer = load(recipe.model, device="cpu", dtype=recipe.dtype)
+    world = world or recipe_world(recipe, scenarios, Account(recipe.remote), settled.user, settled.judge)
+    belief = belief_of(recipe.reward.belief, scenarios, scenarios, "reward.belief")
+    rollouts = Rollouts(recipe, scenarios, known, world, belief)
+    check_groups(recipe, arguments, len(rollouts.scenarios))
+    constraint = multiplier(recipe.constraint, known.values())
+    watching = [RecipeInWandb(recipe), *([constraint] if constraint else [])]
+    return DialogueTrainer(
+        model=model,
+        args=arguments,
+        reward_funcs=reward_functions(recipe.reward),
+        train_dataset=Dataset.from_list(rollouts.prompts()),
+        processing_class=tokenizer,
+        rollout_func=rollouts,
+        peft_config=LoraConfig(**recipe.peft) if recipe.peft else None,
+        optimizer=recipe.optimizer,
+        information=recipe.reward.information,
+        multiplier=constraint,
+        callbacks=[*watching, *([Anchor(model, recipe.anchor)] if recipe.anchor else [])],
+    )

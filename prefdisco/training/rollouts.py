@@ -1,0 +1,161 @@
+"""The episodes of a step: what TRL calls as `rollout_func`, on the one dialogue loop.
+
+All episodes of a step are alive at once: `LocalModel` decodes them together with the trainer's own weights, while users
+and judges are awaited. What goes to the trainer are the ids and log-probabilities recorded as they were generated, and
+the mask of the agent's own tokens; nothing is tokenized again. An episode that failed becomes a row without a token to
+learn from and without a reward: it is counted, and its group is smaller by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from prefdisco.bootstrap import SMALLEST
+from prefdisco.conditions import parse_condition
+from prefdisco.config import RLRecipe
+from prefdisco.dialogue import play
+from prefdisco.elicitation import BeliefFactory
+from prefdisco.engine.dialogues import DISCOVERY
+from prefdisco.files import RunError
+from prefdisco.grading import graded
+from prefdisco.hashing import stable_seed
+from prefdisco.llm.base import Model, Sampling
+from prefdisco.llm.limits import SpendingCapReached
+from prefdisco.llm.local import LocalModel
+from prefdisco.llm.loops import run, side_by_side
+from prefdisco.metrics import revealed_weight
+from prefdisco.schema import Episode, Scenario
+from prefdisco.training.credit import information
+from prefdisco.training.references import Reference
+from prefdisco.training.rewards import alignment
+from prefdisco.users import TransparentUser
+from prefdisco.world import World
+
+MOST_FAILED = 0.5  # of a step's episodes; more is a fault of the surroundings, and there is nothing to learn
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One episode, graded unless it was dropped, and what its questions brought, in units of the scenario's gain.
+
+    `dropped` says why nothing can be learned from it: it failed, or the agent had no room to write a token.
+    """
+
+    episode: Episode
+    reference: Reference
+    gains: list[float] | None
+    dropped: Literal["", "error", "empty"] = ""
+
+
+class Rollouts:
+    """`rollout_func` for GRPOTrainer: prompts, of which each is one episode to play, to token ids and `Rollout`s."""
+
+    def __init__(
+        self,
+        recipe: RLRecipe,
+        scenarios: Sequence[Scenario],
+        references: Mapping[str, Reference],
+        world: World,
+        belief: BeliefFactory,
+    ) -> None:
+        self.recipe, self.world, self.belief = recipe, world, belief
+        self.scenarios = {scenario.id: scenario for scenario in scenarios if scenario.id in references}
+        self.references = references
+        self.agent: LocalModel | None = None
+
+    def prompts(self) -> list[dict[str, Any]]:
+        """The rows of the trainer's dataset: what a scenario's agent reads first, and the scenario's id beside it."""
+        condition, budget = parse_condition(DISCOVERY), self.recipe.rollout.budget
+        rows = []
+        for name, scenario in self.scenarios.items():
+            opening = condition.opening(scenario, budget)
+            rows.append({"prompt": [{"role": m.role, "content": m.content, "scenario_id": name} for m in opening]})
+        return rows
+
+    def __call__(self, prompts: Sequence[Sequence[Mapping[str, Any]]], trainer: Any) -> dict[str, list[Any]]:
+        """Play one episode for each prompt with the trainer's weights. Raises RunError where most of them failed."""
+        if self.agent is None:  # the trainer's model may be another than it was given: it adds adapters
+            self.agent = LocalModel(trainer.model, trainer.processing_class, self.recipe.rollout.batch_size)
+        first, step = trainer.accelerator.process_index * len(prompts), trainer.state.global_step
+        wanted = []
+        for place, prompt in enumerate(prompts, first):
+            seed = stable_seed("rollout", self.recipe.seed, step, place % trainer.num_generations)
+            wanted.append((self.scenarios[str(prompt[0]["scenario_id"])], seed))
+        try:
+            rollouts = run(self.play(wanted, self.agent))
+        except SpendingCapReached as error:
+            raise RunError(f"{error}; raise remote.max_usd and repeat the command") from None
+        failed = [rollout.episode.error for rollout in rollouts if rollout.dropped == "error"]
+        if len(failed) > MOST_FAILED * len(rollouts):
+            raise RunError(
+                f"{self.recipe.run}: step {step + 1}: {len(failed)} of {len(rollouts)} episodes failed, the first "
+                f"with: {failed[0]}; repeat the command to go on from the last save"
+            )
+        for rollout in rollouts:
+            report(rollout, trainer._log_metric)
+        rows = [tokens(rollout, trainer.processing_class.eos_token_id) for rollout in rollouts]
+        names = ("prompt_ids", "completion_ids", "env_mask", "logprobs")
+        return {**{name: [row[i] for row in rows] for i, name in enumerate(names)}, "rollout": list(rollouts)}
+
+    async def play(self, wanted: Sequence[tuple[Scenario, int]], agent: Model) -> list[Rollout]:
+        """One rollout for each (scenario, seed), all at once, in their order."""
+        settings, found = self.recipe.rollout, dict[int, Rollout]()
+        sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)
+        condition = parse_condition(DISCOVERY)
+
+        async def one(place: int, scenario: Scenario, seed: int) -> None:
+            played = await play(scenario, condition, agent, self.world.user, sampling, seed, settings.budget)
+            found[place] = self.rollout(await graded(played, scenario, self.world.judge), scenario)
+
+        await side_by_side(one(place, scenario, seed) for place, (scenario, seed) in enumerate(wanted))
+        return [found[place] for place in range(len(wanted))]
+
+    def rollout(self, episode: Episode, scenario: Scenario) -> Rollout:
+        """A graded episode with what it is measured by and what its questions brought."""
+        reference, user = self.references[scenario.id], self.world.user
+        if episode.error is not None:
+            return Rollout(episode, reference, None, "error")
+        if episode.tokens is None or not any(episode.tokens.mask):
+            return Rollout(episode, reference, None, "empty")
+        asked = {"asked": user.attribute_of} if isinstance(user, TransparentUser) else {}
+        gains = information(episode, scenario, self.belief(scenario), **asked)
+        return Rollout(episode, reference, [gain / reference.unit for gain in gains])
+
+
+def tokens(rollout: Rollout, end: int) -> tuple[list[int], list[int], list[int], list[float]]:
+    """Prompt ids [P], completion ids [C], mask [C] and log-probabilities [C]; the completion is the whole dialogue.
+
+    The mask is 1 on the agent's own tokens. Of an episode that was dropped there is nothing but an `end` in each, with
+    mask 0, because the trainer takes no empty rows.
+    """
+    recorded = rollout.episode.tokens
+    if rollout.dropped or recorded is None:
+        return [end], [end], [0], [0.0]
+    first = recorded.mask.index(1)
+    return recorded.ids[:first], recorded.ids[first:], recorded.mask[first:], recorded.logprobs[first:]
+
+
+def report(rollout: Rollout, log: Callable[[str, float], None]) -> None:
+    """Log one episode: the trainer averages each name over all that was logged under it since the last step.
+
+    `precision` and `information` (alignment points) are averages over questions, all others over episodes; shares are
+    on 0..1, `alignment` on 1..5. `errors` and `empty` count over all episodes, the rest over those not dropped.
+    """
+    for reason in ("error", "empty"):
+        log(f"episodes/{reason}", float(rollout.dropped == reason))
+    if rollout.dropped:
+        return
+    episode, reference = rollout.episode, rollout.reference
+    log("episodes/questions", float(len(episode.questions)))
+    log("episodes/recall", revealed_weight(episode))
+    log("episodes/accuracy", float(bool(episode.correct)))
+    log("episodes/alignment", episode.graded_alignment)
+    log("episodes/normalized", alignment(episode, reference))
+    log("episodes/below_baseline", float(episode.graded_alignment < reference.baseline - SMALLEST))
+    log("episodes/truncated", float(episode.truncated))
+    log("episodes/malformed", float(episode.malformed_turns > 0))
+    for question, gain in zip(episode.questions, rollout.gains or (), strict=True):
+        log("episodes/precision", float(question.revealed is not None))
+        log("episodes/information", gain * reference.unit)

@@ -1,0 +1,161 @@
+"""What every training of an agent does around its training: run folder, evaluations, report, checkpoint.
+
+evaluate before -> prepare -> train -> evaluate after -> one table, figures, one summary. Each stage leaves its result
+in the run folder, and the same command goes on from the last one that is complete.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from peft import LoraConfig, get_peft_model
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+
+from prefdisco.conditions import parse_condition
+from prefdisco.config import ConfigError, EvaluateConfig, TrainRecipe, check_trainer
+from prefdisco.evaluate import EPISODES, evaluate, load_episodes
+from prefdisco.files import atomic_write, claim, lock, writing
+from prefdisco.hashing import digest
+from prefdisco.health import regression
+from prefdisco.llm.local import load
+from prefdisco.report.markdown import write_report
+from prefdisco.report.tables import table
+from prefdisco.training.card import model_card
+from prefdisco.training.checks import check_launch
+from prefdisco.training.processes import device_arguments, load_whole
+from prefdisco.training.tracking import notice, reporting
+
+CHECKPOINT, TRAINED = "checkpoint", "trained.json"
+WAIT = timedelta(hours=24)  # ranks that wait for what the main one prepares and for its evaluations
+A = TypeVar("A", bound=TrainingArguments)
+
+
+def launched(recipe: TrainRecipe) -> PartialState:
+    """Check the launch and the conditions to evaluate, and join the other processes. Raises ConfigError."""
+    for name in recipe.eval.conditions:
+        parse_condition(name)
+    check_trainer(recipe.peft or {}, LoraConfig, recipe.where, "peft")  # unknown keys before what is refused
+    check_launch(recipe)
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=WAIT)
+
+
+def conduct(
+    recipe: TrainRecipe, prepare: Callable[[str], Path], train: Callable[[Path], None], how: str
+) -> dict[str, Any] | None:
+    """The stages around a training. The main rank returns the summary and prints the table, the others return None.
+
+    `prepare(weights)` makes what is learned from, where that is not there yet, and returns its folder; it is called on
+    the main rank with the fingerprint of the recipe's model. `train(folder)` is called on every rank and ends with
+    `save` on the main one. `how` goes into the model card.
+    """
+    state = PartialState()
+    load_whole()
+    if not state.is_main_process:
+        if (there := _shared(state, None)) is not None:
+            train(there)
+        return None
+    folder = Path(recipe.run)
+    first, last = Path(recipe.before or folder / "before"), folder / "after"
+    with lock(folder):
+        weights = fingerprint(start(recipe)[0])  # a folder is claimed for a model that is there
+        claim(folder, recipe.to_yaml(), recipe.model_dump(mode="json", exclude={"run", "remote"}))
+        before = evaluate(evaluation(recipe, recipe.model, first), wait=bool(recipe.before))
+        prepared = prepare(weights)
+        if line := notice(recipe):
+            print(line)
+        todo = _shared(state, None if (folder / TRAINED).exists() else prepared)
+        if todo is not None:
+            train(todo)
+        after = evaluate(evaluation(recipe, str(folder / CHECKPOINT), last))
+        change = regression(load_episodes(first / EPISODES).values(), load_episodes(last / EPISODES).values())
+        stages = {"before": before, "after": after}
+        summary = {"recipe": recipe.name, "seed": recipe.seed, "data": prepared.name, **stages, "regression": change}
+        atomic_write(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        atomic_write(folder / CHECKPOINT / "README.md", model_card(recipe, summary, how))
+        write_report(folder, f"Recipe {recipe.name}", stages, change)
+    print(f"{table(before, after, change)}\n\n{folder}")
+    return summary
+
+
+def evaluation(recipe: TrainRecipe, agent: str, folder: Path) -> EvaluateConfig:
+    """The evaluation of `agent` on the recipe's held-out scenarios."""
+    wanted, settings = recipe.scenarios, {**recipe.eval.model_dump(), "remote": recipe.remote}
+    return EvaluateConfig(
+        agent=agent, scenarios=wanted.evaluation, limit=wanted.eval_limit, run=str(folder), **settings
+    )
+
+
+def start(recipe: TrainRecipe) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model that the training starts from, as it plays, and its tokenizer. Raises ModelError where they are not
+    there."""
+    return load(recipe.model, device="cpu", dtype=recipe.eval.dtype)
+
+
+def fingerprint(model: PreTrainedModel) -> str:
+    """A name for the weights: equal weights, equal name."""
+    tensors = (tensor.detach().cpu().contiguous() for _, tensor in sorted(model.state_dict().items()))
+    return digest(*(digest(tensor.view(torch.uint8).numpy().tobytes(), length=32) for tensor in tensors))
+
+
+def trainer_arguments(recipe: TrainRecipe, kind: type[A], **ours: Any) -> A:
+    """The trainer's own configuration of class `kind`: `ours`, under the recipe's section `trainer`.
+
+    Raises ConfigError for what TRL refuses.
+    """
+    check_trainer(recipe.trainer, kind, recipe.where)
+    check_trainer(recipe.peft or {}, LoraConfig, recipe.where, "peft")
+    fields: dict[str, Any] = {
+        "output_dir": str(Path(recipe.run) / "trainer"),
+        "seed": recipe.seed,
+        **ours,
+        **device_arguments(),
+        **recipe.trainer,
+        **reporting(recipe),
+    }
+    try:
+        return kind(**fields)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise ConfigError(f"{recipe.where('trainer')}: trainer: {str(error).partition(chr(10))[0]}") from None
+
+
+def whole(recipe: TrainRecipe, weights: dict[str, torch.Tensor]) -> PreTrainedModel:
+    """The recipe's model with the trained `weights`, adapters merged; of the type that it was loaded as."""
+    model = load(recipe.model, device="cpu", dtype=recipe.dtype)[0]
+    if not recipe.peft:
+        model.load_state_dict(weights)
+        return model
+    adapted = get_peft_model(model, LoraConfig(**recipe.peft))
+    adapted.load_state_dict(weights)
+    merged: Any = adapted.merge_and_unload()
+    return merged
+
+
+def save(
+    recipe: TrainRecipe,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    steps: int,
+    examples: int,
+    history: list[dict[str, Any]],
+) -> None:
+    """Save the checkpoint, then what says that training is over."""
+    folder = Path(recipe.run)
+    with writing(folder / CHECKPOINT):
+        model.save_pretrained(folder / CHECKPOINT)
+        tokenizer.save_pretrained(folder / CHECKPOINT)
+    atomic_write(folder / TRAINED, json.dumps({"steps": steps, "examples": examples, "history": history}))
+
+
+def _shared(state: PartialState, folder: Path | None) -> Path | None:
+    """The main rank's folder on every rank; the others wait for it here. None: there is nothing to train."""
+    message = [str(folder) if folder else None]
+    if state.num_processes > 1:
+        broadcast_object_list(message)
+    return Path(message[0]) if message[0] else None

@@ -1,0 +1,528 @@
+"""Reinforcement learning on dialogues: rewards and credits by hand, the loss by hand, and rollouts that may fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from prefdisco.config import ConfigError, ConstraintConfig, RewardConfig, RLRecipe, load
+from prefdisco.elicitation.beliefs import learn
+from prefdisco.files import RunError
+from prefdisco.llm.base import ModelError
+from prefdisco.pocket.attributes import grade
+from prefdisco.pocket.belief import belief as exact
+from prefdisco.pocket.scenarios import scenarios
+from prefdisco.schema import Episode, Message, Question, Scenario, write_jsonl
+from prefdisco.training import references, rewards, rl
+from prefdisco.training.credit import by_token, centred, information
+from prefdisco.training.grpo import DialogueTrainer, cut
+from prefdisco.training.multiplier import multiplier
+from prefdisco.training.references import Reference
+from prefdisco.training.rollouts import Rollout, report, tokens
+from prefdisco.users import Reply
+from prefdisco.world import World, world_of
+
+ROOT = Path(__file__).parent.parent
+SMALL = [
+    "recipe=grpo_small", "model=pocket-base", "scenarios.train_limit=8", "scenarios.seed=0", "scenarios.eval_limit=2",
+    "eval.conditions=[baseline]", "eval.max_tokens=16", "rollout.max_tokens=96", "rollout.budget=2",
+    "trainer.max_steps=3", "trainer.num_generations=4", "trainer.per_device_train_batch_size=4",
+    "trainer.gradient_accumulation_steps=2", "trainer.learning_rate=0.001", "trainer.save_steps=1",
+]  # fmt: skip
+SCENARIOS = scenarios("train", 8, 0)
+
+
+# what an episode earns
+
+
+def played(alignment: float = 3.0, correct: bool = True, asked: int = 0, **fields: Any) -> Episode:
+    question = Question(text="?", answer="!")
+    return Episode(
+        scenario_id="s", problem_id="p", persona_id="a", condition="discovery", seed=0, response="24", correct=correct,
+        alignment=alignment, questions=(question,) * asked, **fields,
+    )  # fmt: skip
+
+
+def earned(episode: Episode, reference: Reference, **settings: Any) -> dict[str, float]:
+    return {name: part(episode, reference) for name, (part, _) in rewards.parts(RewardConfig(**settings)).items()}
+
+
+def test_rewards_by_hand() -> None:
+    between = Reference(baseline=2.5, oracle=4.5)  # a unit of 2 alignment points
+    assert earned(played(3.5, asked=3), between) == {
+        "correctness": 1, "alignment": 0.5, "overcorrection": 0, "questions": -3, "format": 0,
+    }  # fmt: skip
+    assert earned(played(1.5), between)["alignment"] == earned(played(1.5), between)["overcorrection"] == -0.5
+    assert earned(played(4.5), between)["alignment"] == 1
+
+
+def test_a_wrong_answer_keeps_the_harm_and_not_the_gain() -> None:
+    between = Reference(baseline=2.5, oracle=4.5)
+    assert earned(played(3.5, correct=False), between)["alignment"] == 0
+    assert earned(played(3.5, correct=False), between, gate=False)["alignment"] == 0.5
+    assert earned(played(1.5, correct=False), between)["alignment"] == -0.5
+    assert earned(played(1.5, correct=False), between)["correctness"] == 0
+
+
+@pytest.mark.parametrize("oracle", [3.5, 3.0, 1.0])
+def test_where_the_oracle_gains_nothing_more_alignment_is_still_better(oracle: float) -> None:
+    reference = Reference(baseline=3.0, oracle=oracle, least_gain=1.0)
+    assert earned(played(3.5), reference)["alignment"] == 0.5
+    assert earned(played(2.0), reference)["alignment"] == -1
+
+
+@pytest.mark.parametrize("fault", [{"malformed_turns": 1}, {"truncated": True}, {"response": ""}])
+def test_what_cannot_be_read_costs_the_same_whatever_it_is(fault: dict[str, Any]) -> None:
+    assert earned(played().model_copy(update=fault), Reference(2, 4))["format"] == -1
+
+
+def test_trl_gets_the_parts_by_name_and_nothing_of_a_dropped_episode() -> None:
+    settings = RewardConfig(question=0.25)
+    functions, reference = rewards.reward_functions(settings), Reference(2.0, 4.0)
+    batch = [Rollout(played(3.0, asked=2), reference, [0.0, 0.0]), Rollout(played(), reference, None, "error")]
+    found = {each.__name__: each(prompts=[], completions=[], rollout=batch) for each in functions}
+    assert found["alignment"] == [0.5, None] and found["questions"] == [-2, None]
+    assert dict(zip(found, rewards.reward_weights(settings), strict=True))["questions"] == 0.25
+
+
+def test_references_are_means_and_leave_out_what_failed(tmp_path: Path) -> None:
+    def one(name: str, condition: str, alignment: float, **fields: Any) -> Episode:
+        episode = played(alignment, **fields)
+        return episode.model_copy(update={"scenario_id": name, "condition": condition})
+
+    found = references.means([
+        one("a", "baseline", 2.0), one("a", "baseline", 3.0, correct=False), one("a", "oracle", 4.0),
+        one("a", "oracle", 4.0, correct=False), one("b", "baseline", 2.0), one("b", "oracle", 0.0, error="judge: gone"),
+    ])  # fmt: skip
+    assert found == {"a": Reference(baseline=2.5, oracle=4.0, accuracy=0.5)}
+    references.write(tmp_path, found)
+    assert references.read(tmp_path, least_gain=2.0) == {"a": Reference(2.5, 4.0, 0.5, least_gain=2.0)}
+
+
+# the constraint
+
+
+def test_the_multiplier_grows_while_accuracy_is_missing_and_falls_back() -> None:
+    held = multiplier(ConstraintConfig(rate=2.0, slack=0.1, most=0.5), [Reference(2, 4, 1.0), Reference(2, 4, 0.8)])
+    assert held is not None and held.floor == pytest.approx(0.8) and held.value == 0
+    for accuracy, expected in ((0.7, 0.2), (0.8, 0.2), (0.6, 0.5), (0.9, 0.3), (1.0, 0.0)):
+        held.update(accuracy)
+        assert held.value == pytest.approx(expected)
+    assert multiplier(ConstraintConfig(), [Reference(2, 4)]) is None
+
+
+# what a question brings
+
+
+def dialogue(scenario: Scenario, revealed: Sequence[str | None]) -> Episode:
+    asked = tuple(Question(text=name or "?", answer="!", revealed=name) for name in revealed)
+    return played().model_copy(update={"scenario_id": scenario.id, "questions": asked})
+
+
+@pytest.mark.parametrize("kind", ["exact", "bayesian"])
+def test_information_adds_up_to_what_all_answers_are_worth(kind: str) -> None:
+    factory: Any = exact if kind == "exact" else learn(kind, scenarios("train", 200, 0), grade)
+    for scenario in SCENARIOS:
+        before = after = factory(scenario)
+        for preference in scenario.profile:
+            after = after.answer(preference.attribute, preference.value)
+        names = [preference.attribute for preference in scenario.profile]
+        gains = information(dialogue(scenario, names), scenario, before)
+        assert sum(gains) == pytest.approx(after.expected_alignment() - before.expected_alignment())
+        assert max(gains) > 0.1
+
+
+def test_a_question_again_or_about_nothing_brings_nothing() -> None:
+    scenario = SCENARIOS[0]
+    first = scenario.profile[0].attribute
+    gains = information(dialogue(scenario, [first, first, None]), scenario, exact(scenario))
+    assert gains[0] != 0 and gains[1:] == [0, 0]
+
+
+def test_no_preference_is_an_answer_where_the_question_is_understood() -> None:
+    scenario = SCENARIOS[0]
+    start = exact(scenario)
+    wanted = {preference.attribute for preference in scenario.profile}
+    other = next(name for name in start.candidates if name not in wanted)
+    gains = information(dialogue(scenario, [None]), scenario, start, lambda text: other)
+    assert gains == [start.answer(other, None).expected_alignment() - start.expected_alignment()]
+    assert information(dialogue(scenario, [None]), scenario, start) == [0.0]
+
+
+def test_credits_compare_the_same_question_of_the_same_group() -> None:
+    groups, gains = ["a", "a", "b", "a", "b"], [[1.0, 0.5], [3.0], [7.0], None, []]
+    assert centred(groups, gains) == [[-1, 0], [1], [0], [], []]
+    group = centred(groups, gains, "group")  # of [-1, 0, 1] the standard deviation is 1
+    assert [value for row in group for value in row] == pytest.approx([-1, 0, 1, 0], abs=1e-3)
+    batch = centred(groups, gains, "batch")
+    assert batch[0][0] == pytest.approx(-1 / (2 / 3) ** 0.5, rel=1e-3)  # of [-1, 0, 1, 0]
+
+
+def test_a_credit_is_on_the_tokens_of_its_question_alone() -> None:
+    assert by_token([0.5, -1.0], [1, 1, 0, 1, 0, 0, 1]) == [0.5, 0.5, 0, -1.0, 0, 0, 0]
+    assert by_token([], [1, 0, 1]) == [0, 0, 0]
+
+
+# rollouts and the loss
+
+
+def recipe(run: Path, *words: str) -> RLRecipe:
+    return load(RLRecipe, [*SMALL, f"run={run}", *words])
+
+
+KNOWN = {scenario.id: Reference(2.5, 4.0) for scenario in SCENARIOS}
+
+
+class Failing:
+    """Pocket's person, whose line is dead for some scenarios: in the episodes with these seeds, or in all."""
+
+    def __init__(self, dead: Sequence[str], every: int = 2) -> None:
+        self.user, self.dead, self.every, self.calls = world_of(SCENARIOS).user, dead, every, 0
+        self.name = "failing"
+
+    async def reply(self, scenario: Scenario, messages: Sequence[Message], question: str, seed: int) -> Reply:
+        if scenario.id in self.dead and seed % self.every == 0:
+            raise ModelError("the line is dead")
+        return await self.user.reply(scenario, messages, question, seed)
+
+
+def batch_of(trainer: DialogueTrainer) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The first batch of episodes: the rows of the dataset as TRL completed them, and what goes into the loss."""
+    torch.set_num_threads(1)
+    inputs = next(iter(trainer.get_train_dataloader()))
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    trainer.args.steps_per_generation = 1
+    return inputs, trainer._generate_and_score_completions(inputs)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[DialogueTrainer, list[dict[str, Any]], dict[str, Any]]:
+    wanted = recipe(tmp_path_factory.mktemp("rl"), "reward.information=0.5", "rollout.temperature=1.2")
+    trainer = rl.trainer_of(wanted, KNOWN)
+    return (trainer, *batch_of(trainer))
+
+
+def test_what_is_learned_are_the_tokens_and_log_probabilities_of_the_dialogue(made: Any) -> None:
+    trainer, inputs, batch = made
+    assert sum(len(row["rollout"].episode.questions) for row in inputs) > 4
+    with torch.no_grad():
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+        seen = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+        width = batch["completion_ids"].shape[1]
+        again = trainer._get_per_token_logps_and_entropies(trainer.model, ids, seen, width)[0]
+    own = (batch["tool_mask"] * batch["completion_mask"]).bool()
+    assert (again - batch["sampling_per_token_logps"])[own].abs().max() < 1e-3
+    for row, line in enumerate(inputs):
+        recorded = line["rollout"].episode.tokens
+        assert ids[row][seen[row].bool()].tolist() == recorded.ids
+        assert int(own[row].sum()) == sum(recorded.mask)
+
+
+def test_the_loss_is_the_one_written_by_hand(made: Any) -> None:
+    trainer, inputs, batch = made
+    rollouts = [row["rollout"] for row in inputs]
+    settings = trainer.rollout_func.recipe.reward
+    total = [
+        sum(w * part(each.episode, each.reference) for part, w in rewards.parts(settings).values()) for each in rollouts
+    ]
+    prompt, width = batch["prompt_ids"].shape[1], batch["completion_ids"].shape[1]
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+    seen = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+    positions = (seen.cumsum(1) - 1).clamp(min=0)
+    logits = trainer.model(input_ids=ids, attention_mask=seen, position_ids=positions).logits / 1.2
+    logps = logits.log_softmax(-1)[:, :-1].gather(-1, ids[:, 1:, None])[..., 0][:, prompt - 1 :]
+
+    loss, count = torch.zeros(()), 0
+    for row, each in enumerate(rollouts):
+        mates = [other for other in range(len(rollouts)) if inputs[other]["prompt"] == inputs[row]["prompt"]]
+        assert len(mates) == 4
+        outcome = total[row] - sum(total[mate] for mate in mates) / 4
+        mask = each.episode.tokens.mask[sum(batch["prompt_mask"][row].tolist()) :]
+        turn = 0
+        for place, mine in enumerate(mask):
+            if mine:
+                with_one = [rollouts[m].gains[turn] for m in mates if len(rollouts[m].gains) > turn]
+                credit = each.gains[turn] - sum(with_one) / len(with_one) if turn < len(each.gains) else 0.0
+                loss = loss - (outcome + 0.5 * credit) * logps[row, place]
+                count += 1
+            elif place and mask[place - 1]:
+                turn += 1
+    assert width > max(map(len, (each.episode.questions for each in rollouts)))
+    model = trainer.model
+    expected = torch.autograd.grad(loss / count, list(model.parameters()))
+    found = torch.autograd.grad(trainer._compute_loss(model, batch), list(model.parameters()))
+    for (name, _), ours, theirs in zip(model.named_parameters(), expected, found, strict=True):
+        torch.testing.assert_close(theirs, ours, rtol=1e-3, atol=2e-6, msg=name)
+    assert max(float(each.abs().max()) for each in expected) > 1e-3
+
+
+def test_the_multiplier_is_the_weight_of_a_right_answer_in_the_next_step(tmp_path: Path) -> None:
+    trainer = rl.trainer_of(recipe(tmp_path, "reward.information=0", "constraint.rate=1"), KNOWN)
+    held = trainer.multiplier
+    held.value = 3.0
+    inputs, batch = batch_of(trainer)
+    rollouts = [row["rollout"] for row in inputs]
+    accuracy = sum(bool(each.episode.correct) for each in rollouts) / 8
+    assert 0 < accuracy < 1 and held.value == pytest.approx(3.0 + 1.0 - accuracy)  # the floor is 1
+    parts = rewards.parts(trainer.rollout_func.recipe.reward).values()
+    total = [sum(w * part(each.episode, each.reference) for part, w in parts) for each in rollouts]
+    total = [each + 3.0 * bool(rollout.episode.correct) for each, rollout in zip(total, rollouts, strict=True)]
+    centre = [sum(total[start : start + 4]) / 4 for start in (0, 4) for _ in range(4)]
+    expected = [each - mean for each, mean in zip(total, centre, strict=True)]
+    assert batch["advantages"].tolist() == pytest.approx(expected, abs=1e-5)
+    assert trainer._metrics["train"]["constraint/multiplier"] == [3.0]
+
+
+def test_cutting_padding_off_changes_no_loss(made: Any) -> None:
+    trainer, _, batch = made
+    lengths = batch["completion_mask"].sum(1)
+    short = {
+        name: value[lengths.argsort()[:2]] if isinstance(value, torch.Tensor) and value.dim() else value
+        for name, value in batch.items()
+    }
+    assert cut(short)["completion_ids"].shape[1] == lengths.sort()[0][1] < short["completion_ids"].shape[1]
+    assert cut(short)["advantages"].shape == cut(short)["completion_ids"].shape
+    with torch.no_grad():
+        ours = trainer._compute_loss(trainer.model, short)
+        theirs = super(DialogueTrainer, trainer)._compute_loss(trainer.model, short)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-4, abs=1e-7)
+
+
+def test_the_same_seed_plays_the_same_episodes_and_a_group_differs(made: Any, tmp_path: Path) -> None:
+    _, inputs, batch = made
+    again = rl.trainer_of(recipe(tmp_path, "reward.information=0.5", "rollout.temperature=1.2"), KNOWN)
+    _, same = batch_of(again)
+    assert torch.equal(batch["completion_ids"], same["completion_ids"])
+    assert torch.equal(batch["advantages"], same["advantages"])
+    texts = [row["rollout"].episode.messages for row in inputs[:4]]
+    assert len({str(text) for text in texts}) > 1
+
+
+def test_a_failed_episode_teaches_nothing_and_leaves_its_group(tmp_path: Path) -> None:
+    world = world_of(SCENARIOS)
+    broken = World(Failing([each.id for each in SCENARIOS]), world.judge, SCENARIOS, world.question, world.wondering)
+    trainer = rl.trainer_of(recipe(tmp_path, "rollout.temperature=1.5"), KNOWN, broken)
+    inputs, batch = batch_of(trainer)
+    rollouts = [row["rollout"] for row in inputs]
+    failed = [row for row, each in enumerate(rollouts) if each.dropped == "error"]
+    assert 0 < len(failed) <= 4 and all("the line is dead" in str(rollouts[row].episode.error) for row in failed)
+    assert trainer._metrics["train"]["episodes/error"] == [len(failed) / 8]
+    for row in failed:
+        assert batch["tool_mask"][row][batch["completion_mask"][row].bool()].tolist() == [0]
+        assert not batch["advantages"][row].any()
+    settings = trainer.rollout_func.recipe.reward
+    for start in (0, 4):
+        alive = [row for row in range(start, start + 4) if row not in failed]
+        total = [
+            sum(
+                w * part(rollouts[row].episode, rollouts[row].reference) for part, w in rewards.parts(settings).values()
+            )
+            for row in alive
+        ]
+        for row, reward in zip(alive, total, strict=True):
+            final = int(batch["completion_mask"][row].sum()) - 1  # no question: the outcome alone
+            expected = reward - sum(total) / len(total)
+            assert batch["advantages"][row, final].item() == pytest.approx(expected, abs=1e-5)
+    assert torch.isfinite(trainer._compute_loss(trainer.model, batch))
+
+
+def test_a_dead_simulator_stops_the_run_in_one_line(tmp_path: Path) -> None:
+    world = world_of(SCENARIOS)
+    user = Failing([each.id for each in SCENARIOS], every=1)
+    broken = World(user, world.judge, SCENARIOS, world.question, world.wondering)
+    trainer = rl.trainer_of(recipe(tmp_path), KNOWN, broken)
+    with pytest.raises(
+        RunError, match=r"step 1: \d of 8 episodes failed, the first with: ModelError: the line is dead"
+    ):
+        batch_of(trainer)
+
+
+class Telling:
+    """A person of any world, who tells the next preference of the profile, whatever is asked."""
+
+    name = "telling"
+
+    async def reply(self, scenario: Scenario, messages: Sequence[Message], question: str, seed: int) -> Reply:
+        told = scenario.profile[sum(message.role == "assistant" for message in messages)]
+        return Reply(f"{told.value}, please.", told.attribute)
+
+
+def test_scenarios_of_a_file_are_learned_from_with_a_learned_belief(tmp_path: Path) -> None:
+    elsewhere = [
+        each.model_copy(update={"problem": each.problem.model_copy(update={"task": "elsewhere"})}) for each in SCENARIOS
+    ]
+    write_jsonl(tmp_path / "file.jsonl", elsewhere)
+    file, server = tmp_path / "file.jsonl", "server/http://localhost:1/v1"
+    words = [f"scenarios.source={file}", f"scenarios.eval_source={file}", f"eval.user={server}", f"eval.judge={server}"]
+    pocket = world_of(SCENARIOS)
+    world = World(Telling(), pocket.judge, elsewhere, pocket.question, pocket.wondering)
+    trainer = rl.trainer_of(recipe(tmp_path, "reward.belief=bayesian", *words), KNOWN, world)
+    inputs, batch = batch_of(trainer)
+    known = learn("bayesian", elsewhere)
+    by_id = {each.id: each for each in elsewhere}
+    assert sum(len(row["rollout"].gains) for row in inputs) > 4
+    for row in inputs:
+        rollout, scenario = row["rollout"], by_id[row["rollout"].episode.scenario_id]
+        gains = information(rollout.episode, scenario, known(scenario))
+        assert rollout.gains == [gain / rollout.reference.unit for gain in gains]
+        assert not gains or gains[0] != 0
+    assert batch["advantages"].dim() == 2
+
+
+@pytest.mark.parametrize(
+    "words", [["peft.r=2", "trainer.beta=0.01"], ["optimizer=muon", "trainer.beta=0.01", "anchor=1"]], ids=str
+)
+def test_adapters_muon_and_a_reference_model(tmp_path: Path, words: list[str]) -> None:
+    torch.set_num_threads(1)
+    references.write(tmp_path / "references", KNOWN)
+    rl.train(recipe(tmp_path, "trainer.max_steps=2", "trainer.warmup_steps=0", *words), tmp_path / "references")
+    history = json.loads((tmp_path / "trained.json").read_text())["history"]
+    assert history[0]["kl"] == pytest.approx(0, abs=1e-6) and history[1]["kl"] > 0
+    start = load_file(ROOT / "prefdisco" / "pocket" / "base" / "model.safetensors")
+    changed = [name for name, weight in weights(tmp_path).items() if not torch.equal(weight, start[name])]
+    assert start.keys() == weights(tmp_path).keys() and changed
+
+
+def test_the_figures_of_an_episode_by_hand() -> None:
+    logged: dict[str, list[float]] = {}
+    episode = played(3.0, correct=False, weights={"tone": 0.75, "order": 0.25}).model_copy(
+        update={"questions": (Question(text="?", answer="!", revealed="tone"), Question(text="?", answer="!"))}
+    )
+    rollout = Rollout(episode, Reference(2.0, 4.0), [0.25, 0.0])
+    for each in (rollout, replace(rollout, dropped="error")):
+        report(each, lambda name, value: logged.setdefault(name.removeprefix("episodes/"), []).append(value))
+    assert logged == {
+        "error": [0, 1], "empty": [0, 0], "questions": [2], "recall": [0.75], "accuracy": [0], "alignment": [3],
+        "normalized": [0.5], "below_baseline": [0], "truncated": [0], "malformed": [0], "precision": [1, 0],
+        "information": [0.5, 0],
+    }  # fmt: skip
+
+
+def test_an_episode_without_a_token_is_a_row_without_a_lesson() -> None:
+    assert tokens(Rollout(played(), Reference(2, 4), None, "empty"), 7) == ([7], [7], [0], [0.0])
+
+
+# the run
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "checkpoint" / "model.safetensors")
+
+
+def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.set_num_threads(1)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    held = "constraint.rate=2"  # its multiplier has to be remembered
+    summary = rl.run(recipe(whole, held))
+    assert summary is not None and {"before", "after", "regression"} <= summary.keys()
+    assert str(whole) in capsys.readouterr().out
+    trained = json.loads((whole / "trained.json").read_text())
+    assert trained["steps"] == 3 and trained["examples"] == 24
+    first = trained["history"][0]
+    assert trained["history"][-1]["constraint/multiplier"] > 0
+    names = {"rewards/alignment/mean", "rewards/format/mean", "episodes/precision", "episodes/recall", "entropy"}
+    assert names <= first.keys() and first["episodes/error"] == 0
+    assert "GRPO, 2 scenarios x 4 episodes" in (whole / "checkpoint" / "README.md").read_text()
+
+    command = [sys.executable, "train/rl.py", *SMALL, held, f"run={killed}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 300
+    while not list((killed / "trainer").glob("checkpoint-*/trainer_state.json")):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0].decode()[-2000:]
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (killed / "checkpoint").exists()
+    played_before = (killed / "references" / "episodes.jsonl").read_bytes()
+    again = rl.run(recipe(killed, held))
+    assert again is not None and again["after"] == summary["after"]
+    assert (killed / "references" / "episodes.jsonl").read_bytes() == played_before
+    for name, weight in weights(whole).items():
+        torch.testing.assert_close(weights(killed)[name], weight, rtol=0, atol=1e-6, msg=name)
+    start = load_file(ROOT / "prefdisco" / "pocket" / "base" / "model.safetensors")
+    assert any(not torch.equal(weight, start[name]) for name, weight in weights(whole).items())
+
+
+def test_what_costs_too_much_is_unlearned(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    words = ["trainer.max_steps=6", "trainer.num_generations=8", "trainer.per_device_train_batch_size=16",
+             "trainer.warmup_steps=0", "trainer.save_steps=6", "scenarios.train_limit=32", "rollout.budget=3",
+             "reward.question=1", "reward.information=0"]  # fmt: skip
+    wanted = recipe(tmp_path, *words)
+    references.write(tmp_path / "references", {each.id: Reference(2.5, 4.5) for each in rl.training_scenarios(wanted)})
+    rl.train(wanted, tmp_path / "references")
+    history = json.loads((tmp_path / "trained.json").read_text())["history"]
+    asked = [entry["episodes/questions"] for entry in history]
+    assert len(asked) == 6 and asked[0] > 0.8 and asked[-1] < 0.5 * asked[0]
+
+
+def test_two_processes_play_and_learn_the_same(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    one, two = tmp_path / "one", tmp_path / "two"
+    words = [*SMALL, "trainer.max_steps=1", "trainer.num_generations=8", "trainer.scale_rewards=group"]
+    alone = load(RLRecipe, [*words, f"run={one}"])
+    for run in (one, two):
+        references.write(run / references.FOLDER, KNOWN)
+    rl.train(alone, one / references.FOLDER)
+    command = [
+        *(str(Path(sys.executable).parent / "accelerate"), "launch", "--multi_gpu", "--num_processes", "2"),
+        *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+        *("--num_cpu_threads_per_process", "1", "--main_process_port", "29717", "tests/launched_rl.py"),
+        *words,
+        "trainer.per_device_train_batch_size=2",  # so that each process plays half of a group
+        f"run={two}",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=400, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ours, theirs = (json.loads((run / "trained.json").read_text())["history"][0] for run in (one, two))
+    names = [name for name in ours if name.startswith(("reward", "episodes/"))]
+    assert len(names) > 15 and {name: theirs[name] for name in names} == pytest.approx({n: ours[n] for n in names})
+    assert theirs["grad_norm"] == pytest.approx(ours["grad_norm"], rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["trainer.temperature=0.7"], "trainer.temperature: set rollout.temperature instead"),
+        (["trainer.use_vllm=true"], "trainer.use_vllm has no meaning: dialogues are played by the recipe's own model"),
+        (["trainer.num_generation=4"], "unknown key trainer.num_generation (GRPOConfig); did you mean"),
+        (["trainer.num_generations=5"], "trainer: generation_batch_size (8) must be divisible by num_generations (5)"),
+        (["trainer.gradient_accumulation_steps=16"], "8 scenarios are fewer than the 16 that are played together"),
+        (
+            ["trainer.loss_type=vespo"],
+            "trainer.loss_type=vespo: needs one advantage a sequence; set reward",
+        ),
+        (["model=runs/nowhere/checkpoint"], "no such checkpoint; train it first with recipe=nowhere"),
+        (["scenarios.source=file.jsonl"], "eval.user=passive: only Pocket's is computed, not that of file.jsonl"),
+        (
+            ["scenarios.source=file.jsonl", "eval.user=server/http://a", "eval.judge=server/http://a"],
+            "reward.belief=exact: only Pocket's posterior is known exactly; choose a learned belief",
+        ),
+    ],
+)
+def test_what_it_cannot_do_is_one_line(tmp_path: Path, words: list[str], expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        rl.settings(recipe(tmp_path, *words))
+    assert expected in str(caught.value) and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(("command line: ", "recipes/grpo_small.yaml: "))
+
+
+def test_the_recipes_can_be_run_and_say_what_they_will_do(tmp_path: Path) -> None:
+    for name, plan in (("grpo", "100 steps of 64 scenarios x 8"), ("grpo_small", "40 steps of 16 scenarios x 8")):
+        wanted = load(RLRecipe, [f"recipe={name}", "model=pocket-base", f"run={tmp_path}"])
+        assert plan in rl.describe(wanted)
