@@ -43,20 +43,13 @@ from prefdisco.training.distiller import MADE_OF_STUDENT, SHAPES, Distiller, sha
 from prefdisco.training.episodes import Played, figures_of, line, play_round, turn_of
 from prefdisco.training.pairs import Pair, fault, pair
 from prefdisco.training.saves import last_save
+from prefdisco.training.stages import save as save_checkpoint
 from prefdisco.world import recipe_world
 
 ENGINE = "onpolicy"
 STATE, ENTRY = "state.pt", "trainer_state.json"  # of a save; the second is written last
-PLAYED = (
-    "engine",
-    "user",
-    "judge",
-    "policy",
-    "budget",
-    "temperature",
-    "max_tokens",
-    "mix",
-)  # the keys of `data` that have a meaning
+# the keys of `data` that have a meaning
+PLAYED = ("engine", "user", "judge", "policy", "budget", "temperature", "max_tokens", "mix")
 OPTIMIZATION = ("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "adam_beta1", "adam_beta2")
 BATCHES = ("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps")
 MEMORY = "memory      not estimated: the student, its start and its teacher are held at once, and the optimizer"
@@ -127,6 +120,14 @@ class Trained:
     tokenizer: PreTrainedTokenizerBase
     steps: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def learn(recipe: SFTRecipe, arguments: SFTConfig, scenarios: Sequence[Scenario]) -> None:
+    """`train`, and save the checkpoint with all that it needs. Nothing is prepared: what is learned from is played."""
+    done = train(recipe, arguments, scenarios)
+    save_checkpoint(
+        recipe, done.model, done.tokenizer, done.steps, recipe.onpolicy.episodes * len(done.history), done.history
+    )
 
 
 def train(recipe: SFTRecipe, arguments: SFTConfig, scenarios: Sequence[Scenario]) -> Trained:

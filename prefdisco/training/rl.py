@@ -140,7 +140,8 @@ def train(recipe: RLRecipe, folder: Path) -> None:
     weights = gathered(trainer)
     if trainer.is_world_process_zero():
         history = [entry for entry in trainer.state.log_history if "reward" in entry]
-        steps, episodes = trainer.state.global_step, settings(recipe).generation_batch_size or 0
+        arguments: Any = trainer.args  # a GRPOConfig, whatever transformers says
+        steps, episodes = trainer.state.global_step, arguments.generation_batch_size
         tokenizer = load(recipe.model, device="cpu", dtype=recipe.dtype)[1]  # TRL gave the other a padding token
         save(recipe, whole(recipe, weights), tokenizer, steps, steps * episodes, history)
     trainer.accelerator.wait_for_everyone()

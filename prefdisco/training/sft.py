@@ -52,9 +52,11 @@ def run(recipe: SFTRecipe) -> dict[str, Any] | None:
     launched(recipe)
     arguments = settings(recipe)
     check_attention(recipe, arguments)
+    how = f"engine `{recipe.data.engine}`, questions by policy `{recipe.data.policy}`"
     if recipe.data.engine == onpolicy.ENGINE:
         onpolicy.check(recipe, arguments)
-    how = f"engine `{recipe.data.engine}`, questions by policy `{recipe.data.policy}`"
+        learn = partial(onpolicy.learn, recipe, arguments, training_scenarios(recipe))
+        return conduct(recipe, lambda weights: Path(recipe.run), lambda folder: learn(), how)
     return conduct(recipe, partial(make_data, recipe), partial(train, recipe), how)
 
 
@@ -106,12 +108,7 @@ def taught(recipe: SFTRecipe, data: Path, tokenizer: PreTrainedTokenizerBase) ->
 
 
 def make_data(recipe: SFTRecipe, weights: str) -> Path:
-    """Make, complete or find the training data that the model with these `weights` writes; returns its folder.
-
-    The run folder where the model learns from what it plays: then nothing is written beforehand.
-    """
-    if recipe.data.engine == onpolicy.ENGINE:
-        return Path(recipe.run)
+    """Make, complete or find the training data that the model with these `weights` writes; returns its folder."""
     folder = data_folder(recipe, weights)
     if not (folder / COUNTS).exists():
         device = "cpu" if recipe.data.writer else "auto"  # a served model is needed here for its tokens only
@@ -124,10 +121,6 @@ def make_data(recipe: SFTRecipe, weights: str) -> Path:
 
 def train(recipe: SFTRecipe, data: Path) -> None:
     """Train on every rank, from the last save if there is one, and save the checkpoint with all that it needs."""
-    if recipe.data.engine == onpolicy.ENGINE:
-        done = onpolicy.train(recipe, settings(recipe), training_scenarios(recipe))
-        save(recipe, done.model, done.tokenizer, done.steps, recipe.onpolicy.episodes * len(done.history), done.history)
-        return
     folder = Path(recipe.run)
     set_seed(recipe.seed)
     model, tokenizer = load(recipe.model, device="cpu", dtype=recipe.dtype, attention=recipe.attention)
