@@ -6,18 +6,20 @@ Counted are the agent's own tokens. Every way has the same weights, the same pro
 once. Three groups, each against its first line:
 
 as it plays     the model plays with Pocket's person, is graded, and its questions are valued, as in `train/rl.py`.
-                Against it, the same decode loop writes for every episode one turn of as many tokens as its turns have
-                together, behind the same prompt.
+                Against it, the same decode loop writes for every episode one turn of as many tokens as the agent's
+                turns have together: behind all that the agent read in them ("one turn"), or behind the problem alone,
+                which is less to read and less to attend to ("one turn, problem alone").
 five questions  every turn has as many tokens as `--turn` says, and what was sampled counts as a question for five
                 turns, then as the response; which ones, is written down beforehand. So every way writes and reads the
                 same number of tokens. "TRL" is GRPOTrainer with an `environment_factory`, a template and a parser that
                 take any turn for a tool call, and transformers' generate; its person and judge are the same ones. Both
-                trainers are timed from the prompts to the batch that is learned from (`_generate_and_score_completions`);
-                ours also values the questions. Turns of equal length are the best case of TRL's loop: its batches wait
-                for the longest.
+                trainers are timed from the prompts to the batch that is learned from
+                (`_generate_and_score_completions`); ours also values the questions. Turns of equal length are the best
+                case of TRL's loop: its batches wait for the longest.
 a slow person   the same, with a person who takes `--latency` seconds for an answer: TRL asks one person after another.
 
-Not compared: what is learned, and other engines than these two. Medians over repetitions in turns.
+Not compared: what is learned, and other engines than these two. Medians over repetitions in turns. Where others use the
+processor too, the ratios by CPU time say more than those by the clock; with a slow person, only the clock does.
 """
 
 from __future__ import annotations
@@ -32,8 +34,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset, disable_progress_bars
@@ -46,13 +47,13 @@ from prefdisco.config import load as load_config
 from prefdisco.engine.dialogues import DISCOVERY
 from prefdisco.llm.base import Completion, Conversation, Sampling
 from prefdisco.llm.batcher import Batcher
-from prefdisco.llm.decoding import Decoder
+from prefdisco.llm.decoding import Decoder, Row
 from prefdisco.llm.local import LocalModel, load
 from prefdisco.llm.loops import run
 from prefdisco.pocket.attributes import DIMENSIONS, ask
 from prefdisco.pocket.users import PocketUser
 from prefdisco.pocket.writer import write
-from prefdisco.schema import Message, Scenario
+from prefdisco.schema import Episode, Message, Scenario, Tokens
 from prefdisco.training import rl
 from prefdisco.training.grpo import DialogueTrainer
 from prefdisco.training.references import Reference
@@ -135,57 +136,73 @@ class Setting:
         self.responses = {problem_text(s.problem): write(s.problem, {}, random.Random(0)) for s in self.scenarios}
 
 
-def timed(work: Callable[[], int], seconds_for: float, user: SlowUser) -> float:
-    """Tokens a second of work that returns how many it wrote, with a person who takes `seconds_for` an answer."""
-    user.seconds = seconds_for
-    start = time.perf_counter()
-    tokens = work()
+class Timing(NamedTuple):
+    """Of one way once: the agent's tokens, seconds on the clock, and the seconds of processor time of this process."""
+
+    tokens: int
+    seconds: float
+    processor: float
+
+
+def timed(way: Callable[[], int], latency: float, user: SlowUser) -> Timing:
+    """A way that returns how many tokens it wrote, with a person who takes `latency` seconds an answer."""
+    user.seconds = latency
+    start, used = time.perf_counter(), time.process_time()
+    tokens = way()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return tokens / (time.perf_counter() - start)
+    return Timing(tokens, time.perf_counter() - start, time.process_time() - used)
 
 
 class Playing:
-    """The model as it plays, and the same tokens again in one turn."""
+    """The model as it plays."""
 
     def __init__(self, setting: Setting) -> None:
-        model, tokenizer = load(setting.model)
-        self.agent, self.endless = (kind(model, tokenizer, setting.episodes) for kind in (LocalModel, Endless))
-        self.rollouts = rl.trainer_of(setting.recipe, setting.known, setting.world).rollout_func
-        budget = setting.recipe.rollout.budget
+        self.agent = LocalModel(*load(setting.model), setting.episodes)
+        self.rollouts: Any = rl.trainer_of(setting.recipe, setting.known, setting.world).rollout_func
         self.wanted = [(scenario, seed) for scenario in setting.scenarios for seed in range(8)]
-        self.openings = [parse_condition(DISCOVERY).opening(scenario, budget) for scenario, _ in self.wanted]
-        self.lengths = [0] * len(self.wanted)
-        self.turns = 0
+        self.episodes: list[Episode] = []
 
-    def dialogues(self) -> int:
+    def __call__(self) -> int:
         """Play, grade and value them all."""
-        found = run(self.rollouts.play(self.wanted, self.agent))
-        episodes = [each.episode for each in found]
-        assert not any(episode.error for episode in episodes), [episode.error for episode in episodes]
-        self.lengths = [sum(episode.tokens.mask) for episode in episodes if episode.tokens]
-        self.turns = sum(len(episode.questions) + 1 for episode in episodes)
-        return sum(self.lengths)
+        self.episodes = [each.episode for each in run(self.rollouts.play(self.wanted, self.agent))]
+        assert not any(episode.error for episode in self.episodes)
+        return sum(sum(tokens.mask) for tokens in recorded(self.episodes))
 
-    def one_turn(self, lengths: Sequence[int] | None = None) -> int:
-        """One turn for each prompt, of as many tokens as the episode last played."""
-        lengths = lengths or self.lengths
+
+def recorded(episodes: Sequence[Episode]) -> list[Tokens]:
+    """The tokens of episodes that have some."""
+    return [episode.tokens for episode in episodes if episode.tokens]
+
+
+def one_turn(agent: LocalModel, played: Callable[[], Sequence[Episode]], everything: bool) -> Callable[[], int]:
+    """One turn for each episode last played, of as many tokens as the agent wrote, behind all that it read in it or
+    behind the problem alone."""
+    endless = Batcher(Decoder(agent.model, [], agent.batcher.decoder.batch_size))
+
+    def generate() -> int:
+        rows = []
+        for seed, tokens in enumerate(recorded(played())):
+            first = tokens.mask.index(1)
+            read = [i for i, own in zip(tokens.ids, tokens.mask, strict=True) if not own] if everything else None
+            length = sum(tokens.mask)
+            rows.append(Row(read or tokens.ids[:first], Sampling(1.0, 1.0, length, seed), length))
 
         async def all_of_them() -> None:
-            talks = [Conversation(messages=list(opening)) for opening in self.openings]
-            wanted = [Sampling(1.0, 1.0, length, seed) for seed, length in enumerate(lengths)]
-            await asyncio.gather(*(self.endless.complete(*each) for each in zip(talks, wanted, strict=True)))
-            assert [sum(talk.mask) for talk in talks] == list(lengths)
+            await asyncio.gather(*map(endless.submit, rows))
 
         run(all_of_them())
-        return sum(lengths)
+        return sum(len(row.ids) for row in rows)
+
+    return generate
 
 
 def ours(setting: Setting) -> DialogueTrainer:
     """Our trainer, whose rollouts have forced turns."""
     trainer = rl.trainer_of(setting.recipe, setting.known, setting.world)
     endless = Endless(trainer.model, trainer.processing_class, setting.episodes)
-    trainer.rollout_func.agent = Scripted(endless, setting.responses, setting.turn)
+    rollouts: Any = trainer.rollout_func
+    rollouts.agent = Scripted(endless, setting.responses, setting.turn)
     return trainer
 
 
@@ -196,8 +213,8 @@ def theirs(setting: Setting) -> GRPOTrainer:
     class Person:
         """One person to be asked."""
 
-        def reset(self, scenario_id: str, **row: Any) -> None:
-            self.scenario, self.heard = by_id[scenario_id], list[Message]()
+        def reset(self, **row: Any) -> None:
+            self.scenario, self.heard = by_id[row["scenario_id"]], list[Message]()
 
         def ask(self, question: str) -> str:
             """Ask the person.
@@ -214,10 +231,10 @@ def theirs(setting: Setting) -> GRPOTrainer:
             self.heard += [Message(role="assistant", content=ASKED[asked]), Message(role="user", content=said)]
             return said if asked + 1 < QUESTIONS else f"{said}\n{prompt('final_request')}"
 
-    def alignment(environments: Sequence[Person], **others: Any) -> list[float]:
+    def alignment(environments: Sequence[Person], **others: Any) -> list[float | None]:
         assert all(len(person.heard) == 2 * QUESTIONS for person in environments)
 
-        async def grades() -> list[float]:
+        async def grades() -> list[float | None]:
             judged = [
                 await setting.world.judge.grade(
                     person.scenario, setting.responses[problem_text(person.scenario.problem)]
@@ -229,7 +246,7 @@ def theirs(setting: Setting) -> GRPOTrainer:
         return run(grades())
 
     model, tokenizer = load(setting.model, device="cpu")
-    tokenizer.chat_template, tokenizer.response_template = TEMPLATE, ANY_TURN_IS_A_CALL  # type: ignore[attr-defined]
+    tokenizer.chat_template, tokenizer.response_template = TEMPLATE, ANY_TURN_IS_A_CALL
     opening = parse_condition(DISCOVERY)
     rows = [
         {"prompt": [{"role": m.role, "content": m.content} for m in opening.opening(s, QUESTIONS)], "scenario_id": s.id}
@@ -260,12 +277,15 @@ class Step:
             trainer.remove_callback(callback)
         self.trainer, self.expected = trainer, setting.episodes * (QUESTIONS + 1) * setting.turn
         self.inputs = next(iter(trainer.get_train_dataloader()))
+        self.episodes: list[Episode] = []
         self.read = 0
-        trainer.model.train()
+        trainer.model.train()  # type: ignore[union-attr]
         trainer.current_gradient_accumulation_steps = 1
 
     def __call__(self) -> int:
-        batch = self.trainer._generate_and_score_completions([dict(row) for row in self.inputs])
+        rows = [dict(row) for row in self.inputs]
+        batch = self.trainer._generate_and_score_completions(rows)
+        self.episodes = [row["rollout"].episode for row in rows if "rollout" in row]
         own = int((batch["tool_mask"] * batch["completion_mask"]).sum())
         assert own == self.expected, f"{own} tokens, expected {self.expected}"
         self.read = int(batch["prompt_mask"].sum() + batch["completion_mask"].sum()) - own
@@ -308,47 +328,59 @@ def main() -> None:
         setting = Setting(options.model, episodes, options.turn, folder)
         playing, tokens = Playing(setting), (QUESTIONS + 1) * options.turn
         own, other = Step(ours(setting), setting), Step(theirs(setting), setting)
+        agent, as_played, forced = playing.agent, lambda: playing.episodes, lambda: own.episodes
         groups: dict[str, tuple[float, dict[str, Callable[[], int]]]] = {
-            "as it plays": (0.0, {"one turn": playing.one_turn, "dialogues": playing.dialogues}),
+            "as it plays": (
+                0.0,
+                {
+                    "one turn": one_turn(agent, as_played, True),
+                    "one turn, problem alone": one_turn(agent, as_played, False),
+                    "dialogues": playing,
+                },
+            ),
             "five questions": (
                 0.0,
                 {
-                    "one turn": partial(playing.one_turn, [tokens] * episodes),
+                    "one turn": one_turn(agent, forced, True),
+                    "one turn, problem alone": one_turn(agent, forced, False),
                     "dialogues": own,
-                    "TRL: one turn": generation(other, tokens),
+                    "TRL: one turn, problem alone": generation(other, tokens),
                     "TRL: environment_factory": other,
                 },
             ),
             "a slow person": (options.latency, {"dialogues": own, "TRL: environment_factory": other}),
         }
-        playing.dialogues()  # the lengths of its single turns; and all ways warm up, but the slow ones
-        for way in groups["five questions"][1].values():
+        warm: tuple[Callable[[], int], ...] = (playing, own, other)
+        for way in warm:  # plays what the single turns repeat; and warms up
             way()
-        found: dict[tuple[str, str], list[float]] = {}
+        found: dict[tuple[str, str], list[Timing]] = {}
         for _ in range(repeat):  # in turns, so that a busy moment hits all
             for group, (latency, ways) in groups.items():
                 for name, way in ways.items():
                     found.setdefault((group, name), []).append(timed(way, latency, setting.user))
-    show(found, tokens, sum(playing.lengths) / episodes)
+    written = sum(sum(each.mask) for each in recorded(playing.episodes))
+    turns = sum(len(episode.questions) + 1 for episode in playing.episodes)
+    show(found, episodes)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(f"\n{options.model}, {episodes} episodes, {device}")
-    print(f"as it plays: {playing.turns / episodes:.1f} turns of {sum(playing.lengths) / playing.turns:.0f} tokens")
+    print(f"as it plays: {turns / episodes:.1f} turns of {written / turns:.0f} tokens")
     print(f"five questions: {QUESTIONS + 1} turns of {options.turn} tokens")
     print(f"tokens read, an episode: {own.read / episodes:.0f} ours, {other.read / episodes:.0f} TRL's")
 
 
-def show(found: dict[tuple[str, str], list[float]], tokens: int, played: float) -> None:
-    """The table: medians, against the first way of the group in the same repetition, and the range of that ratio."""
-    print(f"{'':16}{'':28}{'tokens/s':>10}{'episodes/s':>12}{'ratio':>8}  lowest to highest")
+def show(found: dict[tuple[str, str], list[Timing]], episodes: int) -> None:
+    """The table. Ratios are those of tokens a second to the group's first way in the same repetition: medians."""
+    print(f"{'':16}{'':30}{'tokens/s':>10}{'episodes/s':>12}{'ratio':>8}{'by CPU time':>13}")
     before = ""
     for (group, name), values in found.items():
         if group != before:
             first = values
-        ratios = [value / other for value, other in zip(values, first, strict=True)]
-        rate = statistics.median(values)
-        each = played if group == "as it plays" else tokens
-        line = f"{group if group != before else '':16}{name:28}{rate:10.0f}{rate / each:12.1f}"
-        print(f"{line}{statistics.median(ratios):8.2f}  {min(ratios):.2f} to {max(ratios):.2f}")
+        rate = statistics.median(value.tokens / value.seconds for value in values)
+        each = statistics.median(episodes / value.seconds for value in values)
+        pairs = list(zip(values, first, strict=True))
+        clock = statistics.median(a.tokens / a.seconds * b.seconds / b.tokens for a, b in pairs)
+        used = statistics.median(a.tokens / a.processor * b.processor / b.tokens for a, b in pairs)
+        print(f"{group if group != before else '':16}{name:30}{rate:10.0f}{each:12.1f}{clock:8.2f}{used:13.2f}")
         before = group
 
 

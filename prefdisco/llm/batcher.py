@@ -47,7 +47,7 @@ class Batcher:
         """Decode until nobody waits."""
         while True:
             try:
-                self.decoder.serve(self.take)
+                self.decoder.serve(self.take, lambda: len(self.waiting))
             except Exception as error:  # nobody else would hear of it: the callers raise it
                 with self.lock:
                     rows, self.waiting = self.taken + self.waiting, []

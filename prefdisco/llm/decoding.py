@@ -21,7 +21,8 @@ from prefdisco.llm.sampling import draw, uniforms
 from prefdisco.llm.slots import SlotCache, Snapshot
 
 PREFILL_TOKENS = 4096  # padded tokens in one prompt pass: larger ones leave the processor's caches
-ADMIT_EVERY = 8  # decode steps between two looks at the waiting requests
+ADMIT_EVERY = 8  # decode steps between two looks at the waiting requests, unless much is lost by then:
+IDLE_SHARE = 0.5  # of the live rows; waiting ones are let in once they have lost so many steps together
 
 
 @dataclass(eq=False)
@@ -77,9 +78,10 @@ class Decoder:
         self.cache = SlotCache()
 
     @torch.inference_mode()
-    def serve(self, take: Callable[[int], list[Row]]) -> None:
+    def serve(self, take: Callable[[int], list[Row]], waiting: Callable[[], int] = lambda: 0) -> None:
         """Serve until `take(most)`, which hands over at most that many waiting rows, has none and all rows are done.
 
+        `waiting` says how many rows there are to take: a prompt pass holds up all that are live, so it is for several.
         A pass that fails ends the rows concerned with its error, and no others.
         """
         training = self.model.training
@@ -87,8 +89,12 @@ class Decoder:
         try:
             while (rows := take(self.batch_size - len(self.live))) or self.live:
                 self.admit(rows)
+                lost = 0
                 for _ in range(ADMIT_EVERY):
                     self.step()
+                    lost += min(waiting(), self.batch_size - len(self.live))
+                    if lost > IDLE_SHARE * len(self.live) or not self.live:
+                        break
         finally:
             self.model.train(training)
             self.live, self.cache = [], SlotCache()
@@ -117,7 +123,7 @@ class Decoder:
                 distinct.append(row)
             at.append(len(distinct) - 1)
         try:
-            for slot, row in enumerate(distinct, start):
+            for slot, row in reversed(list(enumerate(distinct, start))):  # the last slot first: the cache grows once
                 if row.past:
                     self.cache.restore(slot, row.past)
             logits = self.forward([row.prompt[row.known :] for row in distinct], [row.known for row in distinct], start)
