@@ -99,7 +99,7 @@ class Endless(LocalModel):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.batcher = Batcher(Decoder(self.model, [], self.batcher.decoder.batch_size))
+        self.engine = Batcher(Decoder(self.model, [], self.decoder.batch_size))
 
 
 class Scripted:
@@ -178,7 +178,7 @@ def recorded(episodes: Sequence[Episode]) -> list[Tokens]:
 def one_turn(agent: LocalModel, played: Callable[[], Sequence[Episode]], everything: bool) -> Callable[[], int]:
     """One turn for each episode last played, of as many tokens as the agent wrote, behind all that it read in it or
     behind the problem alone."""
-    endless = Batcher(Decoder(agent.model, [], agent.batcher.decoder.batch_size))
+    endless = Batcher(Decoder(agent.model, [], agent.decoder.batch_size))
 
     def generate() -> int:
         rows = []

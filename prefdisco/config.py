@@ -237,6 +237,9 @@ class RolloutConfig(Section):
     temperature: float = Field(default=1.0, gt=0, description="sampling temperature; the loss uses it too")
     max_tokens: int = Field(default=256, ge=1, description="tokens of one turn of the agent, thinking included")
     batch_size: int = Field(default=256, ge=1, description="episodes generated together")
+    engine: Literal["local", "colocate", "server"] = Field(
+        default="local", description="what generates: the trained model itself, vLLM beside it, a vLLM server"
+    )
     user: str = Field(default="", description="who answers in training, if not eval.user")
     judge: str = Field(default="", description="who grades in training, if not eval.judge")
 

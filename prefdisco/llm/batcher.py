@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
+from typing import Protocol
 
-from prefdisco.llm.decoding import Decoder, Row
+from prefdisco.llm.decoding import Row
 
 QUIET_PASSES = 3  # passes of the event loop without a newcomer, after which decoding starts
+
+
+class Serving(Protocol):
+    """Where rows are filled, such as `Decoder`."""
+
+    def serve(self, take: Callable[[int], list[Row]], waiting: Callable[[], int]) -> None:
+        """Serve until `take(most)`, which hands over at most that many waiting rows, has none and all rows are done;
+        `waiting` says how many there are."""
+        ...
 
 
 class Batcher:
     """Hands rows to a decoder's thread, which runs while there is work. Serves any event loop."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Serving) -> None:
         self.decoder = decoder
         self.lock = threading.Lock()
         self.waiting: list[Row] = []

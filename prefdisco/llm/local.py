@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,16 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from prefdisco.llm.base import Completion, Conversation, ModelError, Sampling
+from prefdisco.llm.base import ModelError
 from prefdisco.llm.batcher import Batcher
 from prefdisco.llm.chat import Chat
-from prefdisco.llm.decoding import Decoder, Row, Snapshot
-from prefdisco.schema import Usage
+from prefdisco.llm.decoding import Decoder
+from prefdisco.llm.tokens import TokenModel
 
 POCKET_BASE = "pocket-base"
-KEEP_BYTES = 2**29  # keys and values kept between the turns of live dialogues
 
 
-class LocalModel:
+class LocalModel(TokenModel):
     """Any transformers causal LM with full attention (Llama, Qwen, ...), decoding with continuous batching.
 
     Args:
@@ -58,54 +56,17 @@ class LocalModel:
         if batch_size < 1:
             raise ModelError(f"model {self.name}: batch_size is {batch_size}, expected at least 1")
         check(model, tokenizer, self.name)
-        ends = getattr(model.generation_config, "eos_token_id", None)
+        chat = Chat(tokenizer, self.name, ends_of(model))
+        limit: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self.model, self.tokenizer = model, tokenizer
-        self.chat = Chat(tokenizer, self.name, ends if isinstance(ends, list) else [ends] if ends is not None else [])
-        self.limit: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        self.batcher = Batcher(Decoder(model, sorted(self.chat.ends), batch_size))
-        self.kept: weakref.WeakKeyDictionary[Conversation, tuple[list[int], Snapshot]] = weakref.WeakKeyDictionary()
-
-    async def complete(self, conversation: Conversation, sampling: Sampling) -> Completion:
-        """The agent's next turn; extends `ids`, `mask` and `logprobs` with what it read and wrote.
-
-        Where the context leaves less room than `max_tokens`, the turn ends there with finish "length"; where it leaves
-        none, the completion is empty. A call that fails or is cancelled leaves the conversation as it was.
-        """
-        new = self.chat.prompt(conversation)
-        prompt = conversation.ids + new
-        room = sampling.max_tokens if self.limit is None else min(sampling.max_tokens, self.limit - len(prompt))
-        if room < 1:
-            conversation.read(new)
-            return Completion("", "length", Usage(calls=1, prompt_tokens=len(prompt)))
-        row = Row(prompt, sampling, room, self.recall(conversation), keep=True)
-        try:
-            await self.batcher.submit(row)
-        except Exception as error:
-            first = (str(error) or type(error).__name__).splitlines()[0]
-            raise ModelError(
-                f"model {self.name}: generation failed on a prompt of {len(prompt)} tokens: {first}"
-            ) from error
-        conversation.read(new)
-        conversation.wrote(row.ids, row.logprobs)
-        self.remember(conversation, row)
-        usage = Usage(calls=1, prompt_tokens=len(prompt), completion_tokens=len(row.ids))
-        return Completion(self.chat.decode(row.ids), row.finish, usage)
-
-    def recall(self, conversation: Conversation) -> Snapshot | None:
-        """Keys and values of the conversation's first tokens, if they were kept."""
-        ids, snapshot = self.kept.pop(conversation, ([], None))
-        return snapshot if snapshot and conversation.ids[: len(ids)] == ids else None
-
-    def remember(self, conversation: Conversation, row: Row) -> None:
-        """Keep a row's keys and values for the next turn while there is room; they go when the conversation does."""
-        if row.past and sum(map(size, (kept for _, kept in list(self.kept.values())))) + size(row.past) <= KEEP_BYTES:
-            self.kept[conversation] = (conversation.ids[: row.known], row.past)
+        self.decoder = Decoder(model, sorted(chat.ends), batch_size)
+        super().__init__(chat, limit, Batcher(self.decoder))
 
 
-def size(snapshot: Snapshot) -> int:
-    """Bytes of a snapshot; all layers are alike."""
-    keys, values = snapshot[0]
-    return len(snapshot) * (keys.nbytes + values.nbytes)
+def ends_of(model: PreTrainedModel) -> list[int]:
+    """The ids that the model's own configuration ends generation with."""
+    ends = getattr(model.generation_config, "eos_token_id", None)
+    return ends if isinstance(ends, list) else [ends] if ends is not None else []
 
 
 def load(

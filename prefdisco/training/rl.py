@@ -25,6 +25,7 @@ from prefdisco.schema import Scenario
 from prefdisco.training import references
 from prefdisco.training.anchor import Anchor
 from prefdisco.training.checks import check_model, check_precision, check_world
+from prefdisco.training.engines import engine_arguments
 from prefdisco.training.grpo import DialogueTrainer
 from prefdisco.training.multiplier import multiplier
 from prefdisco.training.processes import gathered, strategy
@@ -43,7 +44,7 @@ ELSEWHERE = {
     "reward_weights": "the section reward",
 }
 UNUSED = (
-    "top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs", "cache_implementation", "use_vllm",
+    "top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs", "cache_implementation",
     "use_transformers_continuous_batching", "use_transformers_paged", "chat_template_kwargs", "model_init_kwargs",
     "max_tool_calling_iterations", "num_generations_eval", "eval_strategy", "do_eval", "remove_unused_columns",
 )  # fmt: skip
@@ -93,7 +94,7 @@ def settings(recipe: RLRecipe) -> GRPOConfig:
         place = f"{recipe.where(f'trainer.{key}')}: trainer.{key}"
         if key in ELSEWHERE:
             raise ConfigError(f"{place}: set {ELSEWHERE[key]} instead")
-        if key in UNUSED or key.startswith("vllm_"):
+        if key in UNUSED:
             raise ConfigError(f"{place} has no meaning: dialogues are played by the recipe's own model; remove it")
     rollout = recipe.rollout
     arguments = trainer_arguments(
@@ -102,6 +103,7 @@ def settings(recipe: RLRecipe) -> GRPOConfig:
         temperature=rollout.temperature,
         max_completion_length=(rollout.budget + 1) * rollout.max_tokens,  # the divisor of loss_type=dr_grpo
         reward_weights=reward_weights(recipe.reward),
+        **engine_arguments(recipe),
     )
     check_model(recipe)
     check_world(recipe, "reward.belief", recipe.reward.belief)

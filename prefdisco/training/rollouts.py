@@ -23,11 +23,11 @@ from prefdisco.grading import graded
 from prefdisco.hashing import stable_seed
 from prefdisco.llm.base import Model, Sampling
 from prefdisco.llm.limits import SpendingCapReached
-from prefdisco.llm.local import LocalModel
 from prefdisco.llm.loops import run, side_by_side
 from prefdisco.metrics import revealed_weight
 from prefdisco.schema import Episode, Scenario
 from prefdisco.training.credit import information
+from prefdisco.training.engines import awake, player
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import alignment
 from prefdisco.users import TransparentUser
@@ -63,7 +63,7 @@ class Rollouts:
         self.recipe, self.world, self.belief = recipe, world, belief
         self.scenarios = {scenario.id: scenario for scenario in scenarios if scenario.id in references}
         self.references = references
-        self.agent: LocalModel | None = None
+        self.agent: Model | None = None
 
     def prompts(self) -> list[dict[str, Any]]:
         """The rows of the trainer's dataset: what a scenario's agent reads first, and the scenario's id beside it."""
@@ -77,14 +77,15 @@ class Rollouts:
     def __call__(self, prompts: Sequence[Sequence[Mapping[str, Any]]], trainer: Any) -> dict[str, list[Any]]:
         """Play one episode for each prompt with the trainer's weights. Raises RunError where most of them failed."""
         if self.agent is None:  # the trainer's model may be another than it was given: it adds adapters
-            self.agent = LocalModel(trainer.model, trainer.processing_class, self.recipe.rollout.batch_size)
+            self.agent = player(trainer, self.recipe.rollout.batch_size)
         first, step = trainer.accelerator.process_index * len(prompts), trainer.state.global_step
         wanted = []
         for place, prompt in enumerate(prompts, first):
             seed = stable_seed("rollout", self.recipe.seed, step, place % trainer.num_generations)
             wanted.append((self.scenarios[str(prompt[0]["scenario_id"])], seed))
         try:
-            rollouts = run(self.play(wanted, self.agent))
+            with awake(trainer):
+                rollouts = run(self.play(wanted, self.agent))
         except SpendingCapReached as error:
             raise RunError(f"{error}; raise remote.max_usd and repeat the command") from None
         failed = [rollout.episode.error for rollout in rollouts if rollout.dropped == "error"]

@@ -1,0 +1,76 @@
+"""An agent whose every token is known: the model gets ids and gives ids with their log-probabilities, wherever it runs.
+
+What is its own is the record: a conversation's text is turned into ids once, when it is read, and what was generated is
+kept as it was drawn.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Protocol
+
+from prefdisco.llm.base import Completion, Conversation, ModelError, Sampling
+from prefdisco.llm.chat import Chat
+from prefdisco.llm.decoding import Row
+from prefdisco.llm.slots import Snapshot
+from prefdisco.schema import Usage
+
+KEEP_BYTES = 2**29  # keys and values kept between the turns of live dialogues
+
+
+class Engine(Protocol):
+    """Fills rows: continues prompts of ids. Many callers wait at once, in any event loop."""
+
+    async def submit(self, row: Row) -> None:
+        """Wait until `row` has its ids, log-probabilities and finish. Raises the error that ended it."""
+        ...
+
+
+class TokenModel:
+    """A `Model` on an `Engine`. `limit`: tokens that fit into its context, None where no limit is known."""
+
+    def __init__(self, chat: Chat, limit: int | None, engine: Engine) -> None:
+        self.name, self.chat, self.limit, self.engine = chat.name, chat, limit, engine
+        self.kept: weakref.WeakKeyDictionary[Conversation, tuple[list[int], Snapshot]] = weakref.WeakKeyDictionary()
+
+    async def complete(self, conversation: Conversation, sampling: Sampling) -> Completion:
+        """The agent's next turn; extends `ids`, `mask` and `logprobs` with what it read and wrote.
+
+        Where the context leaves less room than `max_tokens`, the turn ends there with finish "length"; where it leaves
+        none, the completion is empty. A call that fails or is cancelled leaves the conversation as it was.
+        """
+        new = self.chat.prompt(conversation)
+        prompt = conversation.ids + new
+        room = sampling.max_tokens if self.limit is None else min(sampling.max_tokens, self.limit - len(prompt))
+        if room < 1:
+            conversation.read(new)
+            return Completion("", "length", Usage(calls=1, prompt_tokens=len(prompt)))
+        row = Row(prompt, sampling, room, self.recall(conversation), keep=True)
+        try:
+            await self.engine.submit(row)
+        except Exception as error:
+            first = (str(error) or type(error).__name__).splitlines()[0]
+            raise ModelError(
+                f"model {self.name}: generation failed on a prompt of {len(prompt)} tokens: {first}"
+            ) from error
+        conversation.read(new)
+        conversation.wrote(row.ids, row.logprobs)
+        self.remember(conversation, row)
+        usage = Usage(calls=1, prompt_tokens=len(prompt), completion_tokens=len(row.ids))
+        return Completion(self.chat.decode(row.ids), row.finish, usage)
+
+    def recall(self, conversation: Conversation) -> Snapshot | None:
+        """Keys and values of the conversation's first tokens, if they were kept."""
+        ids, snapshot = self.kept.pop(conversation, ([], None))
+        return snapshot if snapshot and conversation.ids[: len(ids)] == ids else None
+
+    def remember(self, conversation: Conversation, row: Row) -> None:
+        """Keep a row's keys and values for the next turn while there is room; they go when the conversation does."""
+        if row.past and sum(map(size, (kept for _, kept in list(self.kept.values())))) + size(row.past) <= KEEP_BYTES:
+            self.kept[conversation] = (conversation.ids[: row.known], row.past)
+
+
+def size(snapshot: Snapshot) -> int:
+    """Bytes of a snapshot; all layers are alike."""
+    keys, values = snapshot[0]
+    return len(snapshot) * (keys.nbytes + values.nbytes)
