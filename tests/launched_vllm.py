@@ -1,10 +1,11 @@
-"""What tests/test_server.py starts in the vLLM environment: two steps of training whose dialogues vLLM plays in-process.
+"""What tests/test_server.py starts in the vLLM environment: a training whose dialogues vLLM plays.
 
-python tests/launched_vllm.py PACKAGES key=value ...
+python tests/launched_vllm.py PACKAGES rollout.engine=colocate key=value ...
 
 PACKAGES is where our environment keeps what the other one lacks, such as TRL. Prints what the test looks at as JSON, on
-the last line: how far vLLM's log-probabilities are from the trainer's own after each step, and once more after the
-weights were changed behind vLLM's back.
+the last line: how far vLLM's log-probabilities are from the trainer's own, before the training and after it, and once
+more after the weights were changed behind vLLM's back. With rollout.engine=server nothing is trained: weights go to a
+server over NCCL, which CPUs have not.
 """
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ def keep_weights() -> None:
     utils.dispatch_cpu_unquantized_gemm = plain
 
 
+def send_nothing() -> None:
+    """A server that has the start weights already is talked to without NCCL."""
+    from trl.generation.vllm_client import VLLMClient
+
+    VLLMClient.init_communicator = VLLMClient.update_named_params = lambda *arguments, **others: None
+
+
 def played(trainer: Any) -> dict[str, Any]:
     """One batch of episodes: what vLLM says about its own tokens against what the trainer's weights say."""
     import torch
@@ -43,9 +51,7 @@ def played(trainer: Any) -> dict[str, Any]:
     episodes = [row["rollout"].episode for row in rows]
     return {
         "apart": float((again - batch["sampling_per_token_logps"])[own].abs().mean()),
-        "recorded": all(
-            ids[i][seen[i].bool()].tolist() == episode.tokens.ids for i, episode in enumerate(episodes)
-        ),
+        "recorded": all(ids[i][seen[i].bool()].tolist() == episode.tokens.ids for i, episode in enumerate(episodes)),
         "questions": sum(len(episode.questions) for episode in episodes),
         "texts": [str(episode.messages) for episode in episodes],
         "errors": [episode.error for episode in episodes if episode.error],
@@ -61,12 +67,15 @@ def main(words: list[str]) -> None:
     known = {scenario.id: Reference(2.5, 4.0) for scenario in rl.training_scenarios(recipe)}
     references.write(Path(recipe.run) / references.FOLDER, known)
     trainer: Any = rl.trainer_of(recipe, known)
-    found = {"before": played(trainer), "again": played(trainer)}
+    found: dict[str, Any] = {"before": played(trainer), "again": played(trainer)}
+    if recipe.rollout.engine == "server":
+        print(json.dumps(found))
+        return
     trainer.train()
     found["trained"] = played(trainer)
     trainer.vllm_generation.sync_weights = lambda: None
     for parameter in trainer.model.parameters():
-        parameter.data.mul_(1.05)
+        parameter.data.mul_(1.2)
     found["stale"] = played(trainer)
     steps = [entry for entry in trainer.state.log_history if "reward" in entry]
     print(json.dumps({**found, "steps": steps}))
@@ -75,4 +84,6 @@ def main(words: list[str]) -> None:
 if __name__ == "__main__":
     sys.path.append(sys.argv[1])
     keep_weights()
+    if "rollout.engine=server" in sys.argv:
+        send_nothing()
     main(sys.argv[2:])

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
+import sysconfig
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +36,10 @@ CHECKPOINT = os.environ.get("PREFDISCO_TEST_CHECKPOINT", "")  # a trained one, t
 DATA = Path(__file__).parent / "data"
 START_SECONDS = 300
 LIMIT = 100
+ENVIRONMENT = {
+    **os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_SERVER_DEV_MODE": "1", "PYTHONPATH": str(Path(__file__).parent.parent),
+}  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not PYTHON, reason="needs a vLLM: make test-server")
 
@@ -47,9 +54,8 @@ def vllm(model: Path | str, log: Path, *words: str) -> Iterator[str]:
         PYTHON, "-m", "vllm.entrypoints.cli.main", "serve", str(model), "--served-model-name", "agent",
         "--host", "127.0.0.1", "--port", str(port), "--enforce-eager", *words,
     ]  # fmt: skip
-    env = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=env, start_new_session=True)
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=ENVIRONMENT, start_new_session=True)
         try:
             until = time.monotonic() + START_SECONDS
             while not answers(f"http://127.0.0.1:{port}/v1/models"):
@@ -136,3 +142,44 @@ def test_build_user_judge_and_a_whole_recipe_run_on_a_server_that_keeps_to_their
             print(f"{family}: {sum(bool(o.talks) for o in outcomes)} of {len(outcomes)} scenarios survived")
             assert len(outcomes) == 8 and any(outcome.talk("discovery") for outcome in outcomes)
             assert (run / "checkpoint" / "model.safetensors").is_file() and (run / "report.md").is_file()
+
+
+def played_by_vllm(folder: Path, *words: str) -> dict[str, Any]:
+    """What tests/launched_vllm.py finds: a small training whose dialogues vLLM plays."""
+    command = [
+        PYTHON, "tests/launched_vllm.py", sysconfig.get_paths()["purelib"], "recipe=grpo_small",
+        f"model={files('prefdisco') / 'pocket' / 'base'}", f"run={folder}", "scenarios.train_limit=8",
+        "rollout.max_tokens=96", "rollout.budget=2", "trainer.max_steps=2", "trainer.num_generations=4",
+        "trainer.per_device_train_batch_size=4", "trainer.gradient_accumulation_steps=2",
+        "trainer.learning_rate=0.001", "trainer.warmup_steps=0", *words,
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=Path(__file__).parent.parent, env=ENVIRONMENT, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    for name, batch in found.items():
+        if name != "steps":
+            assert batch["recorded"] and not batch["errors"] and len(batch["texts"]) == 8
+    assert found["before"]["questions"] > 4
+    assert found["before"]["texts"] == found["again"]["texts"] and len(set(found["before"]["texts"][:4])) > 1
+    print({name: batch["apart"] for name, batch in found.items() if name != "steps"})
+    return found
+
+
+def test_vllm_in_process_plays_with_the_weights_of_every_step(tmp_path: Path) -> None:
+    found = played_by_vllm(tmp_path, "rollout.engine=colocate", "trainer.vllm_max_model_length=1024")
+    # bfloat16 in vLLM, float32 in the trainer
+    assert found["before"]["apart"] < 0.01 and found["trained"]["apart"] < 0.01
+    assert found["stale"]["apart"] > 5 * found["trained"]["apart"]
+    assert found["trained"]["texts"] != found["before"]["texts"]
+    assert len(found["steps"]) == 2 and all(step["episodes/error"] == 0 for step in found["steps"])
+
+
+def test_a_vllm_server_plays_the_dialogues_of_a_training(tmp_path: Path) -> None:
+    path = str(files("prefdisco") / "pocket" / "base")
+    words = ("--dtype", "float32", "--max-model-len", "1024", "--logprobs-mode", "processed_logprobs")
+    with vllm(path, tmp_path / "log", *words) as served:
+        url = served.removeprefix("server/").partition("/v1")[0]
+        found = played_by_vllm(tmp_path / "run", "rollout.engine=server", f"trainer.vllm_server_base_url={url}")
+    assert found["before"]["apart"] < 1e-3

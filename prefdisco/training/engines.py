@@ -21,8 +21,11 @@ from importlib.util import find_spec
 from itertools import count
 from typing import Any
 
-from prefdisco.config import ConfigError, RLRecipe
+from trl import GRPOConfig
+
+from prefdisco.config import ConfigError, RLRecipe, check_trainer
 from prefdisco.files import RunError
+from prefdisco.llm.base import ModelError
 from prefdisco.llm.batcher import Batcher
 from prefdisco.llm.chat import Chat
 from prefdisco.llm.decoding import Row
@@ -40,8 +43,9 @@ REFUSED = {
 
 def engine_arguments(recipe: RLRecipe) -> dict[str, Any]:
     """The fields of GRPOConfig that the recipe's engine stands for. Raises ConfigError for `trainer.vllm_*` fields that
-    contradict it, and where vLLM is not installed."""
+    contradict it or that there are not, and where vLLM is not installed."""
     engine = recipe.rollout.engine
+    check_trainer(recipe.trainer, GRPOConfig, recipe.where)
     for key in recipe.trainer:
         place = f"{recipe.where(f'trainer.{key}')}: trainer.{key}"
         if key in SET_ELSEWHERE:
@@ -65,6 +69,20 @@ def engine_arguments(recipe: RLRecipe) -> dict[str, Any]:
             f"pip install 'prefdisco[vllm]', or use rollout.engine={LOCAL}"
         )
     return {"use_vllm": True, "vllm_mode": engine}
+
+
+@contextmanager
+def starting(recipe: RLRecipe) -> Iterator[None]:
+    """Around the making of a trainer, which starts vLLM or looks for its server: what fails there is one line."""
+    engine = recipe.rollout.engine
+    try:
+        yield
+    except (ConfigError, ModelError, RunError):
+        raise
+    except (ConnectionError, ImportError, RuntimeError, ValueError) as error:
+        if engine == LOCAL:
+            raise
+        raise RunError(f"{recipe.run}: rollout.engine={engine}: {' '.join(str(error).split())}") from error
 
 
 def player(trainer: Any, batch_size: int) -> TokenModel:

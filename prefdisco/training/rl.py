@@ -25,7 +25,7 @@ from prefdisco.schema import Scenario
 from prefdisco.training import references
 from prefdisco.training.anchor import Anchor
 from prefdisco.training.checks import check_model, check_precision, check_world
-from prefdisco.training.engines import engine_arguments
+from prefdisco.training.engines import engine_arguments, starting
 from prefdisco.training.grpo import DialogueTrainer
 from prefdisco.training.multiplier import multiplier
 from prefdisco.training.processes import gathered, strategy
@@ -136,7 +136,8 @@ def train(recipe: RLRecipe, folder: Path) -> None:
 
     `folder` holds the references.
     """
-    trainer = trainer_of(recipe, references.read(folder, recipe.reward.least_gain))
+    with starting(recipe):
+        trainer = trainer_of(recipe, references.read(folder, recipe.reward.least_gain))
     with writing(Path(recipe.run)):
         trainer.train(resume_from_checkpoint=last_save(Path(str(trainer.args.output_dir))))
     weights = gathered(trainer)

@@ -1,9 +1,9 @@
 """The episodes of a step: what TRL calls as `rollout_func`, on the one dialogue loop.
 
-All episodes of a step are alive at once: `LocalModel` decodes them together with the trainer's own weights, while users
-and judges are awaited. What goes to the trainer are the ids and log-probabilities recorded as they were generated, and
-the mask of the agent's own tokens; nothing is tokenized again. An episode that failed becomes a row without a token to
-learn from and without a reward: it is counted, and its group is smaller by one.
+All episodes of a step are alive at once: they are generated together with the trainer's weights (`engines.py`), while
+users and judges are awaited. What goes to the trainer are the ids and log-probabilities recorded as they were
+generated, and the mask of the agent's own tokens; nothing is tokenized again. An episode that failed becomes a row
+without a token to learn from and without a reward: it is counted, and its group is smaller by one.
 """
 
 from __future__ import annotations
