@@ -18,6 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 
 from prefdisco.llm import Completion, Conversation, ModelError, Sampling, ScriptedModel
 from prefdisco.llm.chat import Chat, chatml
+from prefdisco.llm.decoding import Decoder, Row
 from prefdisco.llm.local import LocalModel
 from prefdisco.llm.slots import SlotCache, Snapshot
 from prefdisco.schema import Message
@@ -164,6 +165,21 @@ def test_logprobs_are_those_of_the_sampling_distribution(model: LocalModel, netw
     for t, own in enumerate(talk.mask):
         if own:
             assert talk.logprobs[t] == pytest.approx(expected[t - 1, talk.ids[t]].item(), abs=1e-3)
+
+
+@pytest.mark.parametrize(("live", "told", "steps"), [(1, True, 1), (12, True, 7), (1, False, 8), (12, False, 8)])
+def test_few_live_rows_wait_for_a_newcomer_sooner_than_many(network: Any, live: int, told: bool, steps: int) -> None:
+    rows = [Row([5, 6, 7 + i], Sampling(seed=i), 20) for i in range(live)]
+    newcomer, found = Row([5], Sampling(), 2), list[int]()
+    batches = [rows, [newcomer]]
+
+    def take(most: int) -> list[Row]:
+        if len(batches) == 1:
+            found.append(len(rows[0].ids) - 1)  # the prompt pass wrote the first
+        return batches.pop(0) if batches else []
+
+    Decoder(network, [], 64).serve(take, lambda: len(batches) if told else 0)
+    assert found == [steps] and len(newcomer.ids) == 2 and all(len(row.ids) == 20 for row in rows)
 
 
 def test_failing_request_fails_alone(model: LocalModel) -> None:
