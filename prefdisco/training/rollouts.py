@@ -76,15 +76,13 @@ class Rollouts:
 
     def __call__(self, prompts: Sequence[Sequence[Mapping[str, Any]]], trainer: Any) -> dict[str, list[Any]]:
         """Play one episode for each prompt with the trainer's weights. Raises RunError where most of them failed."""
-        if self.agent is None:  # the trainer's model may be another than it was given: it adds adapters
-            self.agent = LocalModel(trainer.model, trainer.processing_class, self.recipe.rollout.batch_size)
         first, step = trainer.accelerator.process_index * len(prompts), trainer.state.global_step
         wanted = []
         for place, prompt in enumerate(prompts, first):
             seed = stable_seed("rollout", self.recipe.seed, step, place % trainer.num_generations)
             wanted.append((self.scenarios[str(prompt[0]["scenario_id"])], seed))
         try:
-            rollouts = run(self.play(wanted, self.agent))
+            rollouts = run(self.play(wanted, self.player(trainer)))
         except SpendingCapReached as error:
             raise RunError(f"{error}; raise remote.max_usd and repeat the command") from None
         failed = [rollout.episode.error for rollout in rollouts if rollout.dropped == "error"]
@@ -98,6 +96,12 @@ class Rollouts:
         rows = [tokens(rollout, trainer.processing_class.eos_token_id) for rollout in rollouts]
         names = ("prompt_ids", "completion_ids", "env_mask", "logprobs")
         return {**{name: [row[i] for row in rows] for i, name in enumerate(names)}, "rollout": list(rollouts)}
+
+    def player(self, trainer: Any) -> Model:
+        """The agent that plays with the trainer's weights of the moment."""
+        if self.agent is None:  # the trainer's model may be another than it was given: it adds adapters
+            self.agent = LocalModel(trainer.model, trainer.processing_class, self.recipe.rollout.batch_size)
+        return self.agent
 
     async def play(self, wanted: Sequence[tuple[Scenario, int]], agent: Model) -> list[Rollout]:
         """One rollout for each (scenario, seed), all at once, in their order."""
