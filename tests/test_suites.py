@@ -10,7 +10,7 @@ import pytest
 
 from prefdisco.config import ConfigError, EvaluateConfig, SFTRecipe, load
 from prefdisco.files import RunError
-from prefdisco.suites import Suite, run_suite, steps, table
+from prefdisco.suites import Suite, run_suite, script, steps, table
 
 # Stands for `accelerate launch train/sft.py`: says what it was asked, and fails when told to.
 FAKE = """
@@ -69,6 +69,15 @@ def test_words_name_other_runs_of_the_suite(make: Path) -> None:
     assert [command[4] for command in commands] == [f"model=runs/both/good-{seed}/checkpoint" for seed in (0, 2)]
     assert [command[-2:] for command in commands] == [
         [f"seed={seed}", f"run=runs/both/from_good-{seed}"] for seed in (0, 2)
+    ]
+
+
+def test_a_recipe_is_started_by_the_script_of_its_kind() -> None:
+    assert [script([f"recipe={name}"]) for name in ("selfdistill", "grpo", "grpo_small", "pocket")] == [
+        "train/sft.py",
+        "train/rl.py",
+        "train/rl.py",
+        "train/pretrain.py",
     ]
 
 
