@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prefdisco.config import ConfigError, EvaluateConfig, SFTRecipe, load
+from prefdisco.config import ConfigError, EvaluateConfig, RLRecipe, SFTRecipe, load
 from prefdisco.files import RunError
 from prefdisco.suites import Suite, run_suite, script, steps, table
 
@@ -128,5 +128,6 @@ def test_every_shipped_suite_asks_for_runs_that_can_be_made() -> None:
     root = Path(__file__).parent.parent
     for path in (root / "eval").glob("*.yaml"):
         for _, command in steps(load(Suite, [f"suite={path}"])):
-            words = command[command.index("train/sft.py") + 1 :] if "train/sft.py" in command else command[4:]
-            load(SFTRecipe if "train/sft.py" in command else EvaluateConfig, words)
+            kinds = {"train/sft.py": SFTRecipe, "train/rl.py": RLRecipe, "evaluate": EvaluateConfig}
+            made = next(name for name in kinds if name in command)
+            load(kinds[made], command[command.index(made) + 1 :])
