@@ -355,6 +355,14 @@ class ElicitConfig(Config):
     run: str | None = Field(default=None, description="run folder")
 
 
+class ShowConfig(Config):
+    """What `prefdisco show` prints; made of words alone."""
+
+    condition: str = Field(default="discovery", description="the condition whose episodes are shown")
+    count: int = Field(default=10, ge=1, description="episodes to show")
+    seed: int = Field(default=0, description="seed of the draw")
+
+
 class EvaluateConfig(PlayConfig, Config):
     """What `prefdisco evaluate` and eval/run.py do; made of words alone."""
 
