@@ -126,10 +126,10 @@ class Setting:
         words = [
             "recipe=grpo_small", f"model={model}", f"scenarios.train_limit={episodes // 8}", f"run={folder}",
             f"rollout.batch_size={episodes}", f"trainer.per_device_train_batch_size={episodes}",
-            "trainer.gradient_accumulation_steps=1",
+            "trainer.gradient_accumulation_steps=1", "watch.every=0",
         ]  # fmt: skip
         self.recipe = load_config(RLRecipe, words)
-        self.scenarios = rl.training_scenarios(self.recipe)
+        self.scenarios = rl.drawn_scenarios(self.recipe)[0]
         self.user, plain = SlowUser(), world_of(self.scenarios)
         self.world = World(self.user, plain.judge, self.scenarios, plain.question, plain.wondering)
         self.known = {each.id: Reference(2.5, 4.0) for each in self.scenarios}

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from prefdisco import __version__
 from prefdisco.complaints import COMMAND_LINE
-from prefdisco.config import Config, ConfigError, ElicitConfig, EvaluateConfig, help_text, load, parse_words
+from prefdisco.config import Config, ConfigError, ElicitConfig, EvaluateConfig, ShowConfig, help_text, load, parse_words
 from prefdisco.files import RunError
 from prefdisco.llm.base import ModelError
 from prefdisco.llm.loops import run
@@ -26,6 +26,7 @@ USAGE = """usage: prefdisco COMMAND
 
   prefdisco evaluate agent=PATH [key=value ...]   play scenarios, grade them, print a table
   prefdisco compare RUN [RUN ...]                 the figures of several runs, and their mean, as a Markdown table
+  prefdisco show RUN [RUN ...] [key=value ...]    the same few episodes of several runs, to read, as Markdown
   prefdisco agree RUN RUN                         how far the judges of two runs agree on the same dialogues
   prefdisco elicit [key=value ...]                question policies on learned beliefs, without a language model
   prefdisco build task=.. model=.. [key=value ..] make scenarios of a task's problems with a language model
@@ -80,22 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(USAGE)
         elif command == "--version":
             print(f"prefdisco {__version__}")
-        elif command == "evaluate":
-            evaluate(arguments)
-        elif command == "validate":
-            validate(arguments)
-        elif command == "compare":
-            compare(arguments)
-        elif command == "agree":
-            agree(arguments)
-        elif command == "elicit":
-            elicit(arguments)
-        elif command == "build":
-            build(arguments)
+        elif command in COMMANDS:
+            COMMANDS[command](arguments)
         else:
-            raise ConfigError(
-                f"{COMMAND_LINE}: unknown command {command!r}; try evaluate, compare, agree, elicit, build or validate"
-            )
+            raise ConfigError(f"{COMMAND_LINE}: unknown command {command!r}; commands are {', '.join(COMMANDS)}")
     return 0
 
 
@@ -118,6 +107,18 @@ def compare(argv: Sequence[str]) -> None:
     from prefdisco.report.runs import compare as table
 
     print(table(argv))
+
+
+def show(argv: Sequence[str]) -> None:
+    """Print the same few episodes of several runs under each other."""
+    folders = [word for word in argv if "=" not in word and not word.startswith("-")]
+    words = [word for word in argv if word not in folders]
+    settings, _ = configure(ShowConfig, words, "usage: prefdisco show RUN [RUN ...] [key=value ...]")
+    if not folders:
+        raise ConfigError(f"{COMMAND_LINE}: expected a run folder: prefdisco show RUN [RUN ...]")
+    from prefdisco.report.transcripts import transcripts
+
+    print(transcripts(folders, settings))
 
 
 def validate(argv: Sequence[str]) -> None:
@@ -192,6 +193,17 @@ def price_of(model: str, options: RemoteOptions) -> Callable[[int, int], float |
     from prefdisco.llm.providers import Provider
 
     return Provider(model, options).price
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "evaluate": evaluate,
+    "compare": compare,
+    "show": show,
+    "agree": agree,
+    "elicit": elicit,
+    "build": build,
+    "validate": validate,
+}
 
 
 if __name__ == "__main__":

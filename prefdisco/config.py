@@ -284,6 +284,22 @@ class ConstraintConfig(Section):
     most: float = Field(default=5.0, gt=0, description="the largest weight that the constraint may add")
 
 
+class WatchConfig(Section):
+    """The evaluation while training, on scenarios that nothing else uses (training/watch.py)."""
+
+    every: int = Field(default=10, ge=0, description="steps between two evaluations, and between two saves; 0: none")
+    limit: int = Field(
+        default=100, ge=1, description="scenarios of them: of the training scenarios' source, those after the last"
+    )
+    adaptivity: bool = Field(default=True, description="also measure how questions react to changed answers (slower)")
+    collapse: float = Field(
+        default=0.3, gt=0, description="stop where the reward there falls by this much below that of the start"
+    )
+    broken: float = Field(
+        default=0.5, gt=0, le=1, description="stop where more of a step's episodes cannot be read or were cut off"
+    )
+
+
 class RLRecipe(TrainRecipe):
     """What train/rl.py does; `trainer` takes the field names of trl.GRPOConfig."""
 
@@ -292,6 +308,7 @@ class RLRecipe(TrainRecipe):
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
     constraint: ConstraintConfig = ConstraintConfig()
+    watch: WatchConfig = WatchConfig()
 
 
 class CorpusConfig(Section):
@@ -339,6 +356,14 @@ class ElicitConfig(Config):
     cost: float = Field(default=0.0, ge=0, description="alignment points that a question must be expected to gain")
     seed: int = Field(default=0, description="seed of the draw of training scenarios and of random questions")
     run: str | None = Field(default=None, description="run folder")
+
+
+class ShowConfig(Config):
+    """What `prefdisco show` prints; made of words alone."""
+
+    condition: str = Field(default="discovery", description="the condition whose episodes are shown")
+    count: int = Field(default=10, ge=1, description="episodes to show")
+    seed: int = Field(default=0, description="seed of the draw")
 
 
 class EvaluateConfig(PlayConfig, Config):

@@ -130,6 +130,11 @@ def load(model_class: type[C], words: Sequence[str], folder: str | Path | None =
     return config
 
 
+def kind_of(name: str) -> str:
+    """What the recipe of this name or path is for, which is also the script that takes it. Raises ConfigError."""
+    return str(_inherited(find_recipe(Recipe, name)).get("kind", "sft"))
+
+
 def find_part(name: str) -> Path:
     """The file of a `config=FILE` word, below the working directory or the checkout; ConfigError lists the shipped."""
     for path in (Path(name), Path(__file__).parent.parent / name):

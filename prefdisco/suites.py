@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from prefdisco.files import RunError, atomic_write
-from prefdisco.loading import ConfigError, Named
+from prefdisco.loading import ConfigError, Named, kind_of
 from prefdisco.report.cells import markdown
 from prefdisco.report.runs import FIGURES, interval, mean_of
 
@@ -36,7 +36,7 @@ class Suite(Named):
 
     kind: str = Field(default="suite", description="what the file is for")
     seeds: list[int] = Field(default=[0], min_length=1, description="every run is made once with each")
-    train: dict[str, list[str]] = Field(default={}, description="run -> the words for train/sft.py")
+    train: dict[str, list[str]] = Field(default={}, description="run -> the words for train/sft.py or train/rl.py")
     models: dict[str, str] = Field(default={}, description="run -> a model that is there already")
     words: list[str] = Field(default=[], description="words that every training gets, before its own")
     evaluations: dict[str, list[str]] = Field(
@@ -67,12 +67,18 @@ def steps(suite: Suite) -> list[tuple[Path, list[str]]]:
 
             if name in suite.train:
                 words = filled([*suite.words, *suite.train[name]])
-                found.append((folder, [*suite.launch, "train/sft.py", *words, f"seed={seed}", f"run={folder}"]))
+                found.append((folder, [*suite.launch, script(words), *words, f"seed={seed}", f"run={folder}"]))
             for evaluation, words in suite.evaluations.items():
                 place = folder / evaluation
                 command = [sys.executable, "-m", "prefdisco.cli", "evaluate", f"agent={agent}"]
                 found.append((place, [*command, *filled(words), f"run={place}"]))
     return found
+
+
+def script(words: Sequence[str]) -> str:
+    """What trains by the recipe that these words name: train/KIND.py."""
+    named = [word.removeprefix("recipe=") for word in words if word.startswith("recipe=")]
+    return f"train/{kind_of(named[-1]) if named else 'sft'}.py"
 
 
 def run_suite(suite: Suite) -> Path:

@@ -64,7 +64,7 @@ def main(words: list[str]) -> None:
     from prefdisco.training.references import Reference
 
     recipe = load(RLRecipe, words)
-    known = {scenario.id: Reference(2.5, 4.0) for scenario in rl.training_scenarios(recipe)}
+    known = {scenario.id: Reference(2.5, 4.0) for scenario in rl.drawn_scenarios(recipe)[0]}
     references.write(Path(recipe.run) / references.FOLDER, known)
     trainer: Any = rl.trainer_of(recipe, known)
     found: dict[str, Any] = {"before": played(trainer), "again": played(trainer)}
@@ -72,13 +72,13 @@ def main(words: list[str]) -> None:
         print(json.dumps(found))
         return
     trainer.train()
+    trainer._last_loaded_step = -1  # the trainer has taken its best weights back
     found["trained"] = played(trainer)
     trainer.vllm_generation.sync_weights = lambda: None
     for parameter in trainer.model.parameters():
         parameter.data.mul_(1.2)
     found["stale"] = played(trainer)
-    steps = [entry for entry in trainer.state.log_history if "reward" in entry]
-    print(json.dumps({**found, "steps": steps}))
+    print(json.dumps({**found, "log": trainer.state.log_history}))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ SMALL = [
     "recipe=grpo_small", "model=pocket-base", "scenarios.train_limit=8", "scenarios.seed=0", "scenarios.eval_limit=2",
     "eval.conditions=[baseline]", "eval.max_tokens=16", "rollout.max_tokens=96", "rollout.budget=2",
     "trainer.max_steps=3", "trainer.num_generations=4", "trainer.per_device_train_batch_size=4",
-    "trainer.gradient_accumulation_steps=2", "trainer.learning_rate=0.001", "trainer.save_steps=1",
+    "trainer.gradient_accumulation_steps=2", "trainer.learning_rate=0.001", "trainer.save_steps=1", "watch.every=0",
 ]  # fmt: skip
 SCENARIOS = scenarios("train", 8, 0)
 
@@ -270,19 +270,33 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.set_num_threads(1)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    held = "constraint.rate=2"  # its multiplier has to be remembered
-    summary = rl.run(recipe(whole, held))
+    held = [
+        "constraint.rate=2",  # its multiplier has to be remembered, and so have the start's and the best reward
+        "watch.every=1",
+        "watch.limit=3",
+        "watch.broken=1",
+    ]
+    summary = rl.run(recipe(whole, *held))
     assert summary is not None and {"before", "after", "regression"} <= summary.keys()
     assert str(whole) in capsys.readouterr().out
     trained = json.loads((whole / "trained.json").read_text())
-    assert trained["steps"] == 3 and trained["examples"] == 24
-    first = trained["history"][0]
-    assert trained["history"][-1]["constraint/multiplier"] > 0
+    assert trained["steps"] == 3 and trained["examples"] == 24 and trained["stopped"] == ""
+    watched = [entry for entry in trained["history"] if "eval_reward" in entry]
+    assert [entry["step"] for entry in watched] == [0, 1, 2, 3]
+    best = max(watched[1:], key=lambda entry: entry["eval_reward"])
+    assert trained["kept_step"] == summary["training"]["kept_step"] == best["step"]
+    assert watched[0]["eval_kl"] == pytest.approx(0, abs=1e-6) and all(entry["eval_kl"] > 0 for entry in watched[1:])
+    assert (whole / "figures" / "curves.svg").exists() and "curves.png" in (whole / "report.md").read_text()
+    kept = load_file(whole / "trainer" / f"checkpoint-{best['step']}" / "model.safetensors")
+    assert all(torch.equal(weight, kept[name]) for name, weight in weights(whole).items())
+    steps = [entry for entry in trained["history"] if "reward" in entry]
+    first = steps[0]
+    assert len(steps) == 3 and steps[-1]["constraint/multiplier"] > 0
     names = {"rewards/alignment/mean", "rewards/format/mean", "episodes/precision", "episodes/recall", "entropy"}
     assert names <= first.keys() and first["episodes/error"] == 0
     assert "GRPO, 2 scenarios x 4 episodes" in (whole / "checkpoint" / "README.md").read_text()
 
-    command = [sys.executable, "train/rl.py", *SMALL, held, f"run={killed}"]
+    command = [sys.executable, "train/rl.py", *SMALL, *held, f"run={killed}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 300
@@ -293,7 +307,7 @@ def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.Ca
     process.communicate()
     assert not (killed / "checkpoint").exists()
     played_before = (killed / "references" / "episodes.jsonl").read_bytes()
-    again = rl.run(recipe(killed, held))
+    again = rl.run(recipe(killed, *held))
     assert again is not None and again["after"] == summary["after"]
     assert (killed / "references" / "episodes.jsonl").read_bytes() == played_before
     for name, weight in weights(whole).items():
@@ -308,7 +322,7 @@ def test_what_costs_too_much_is_unlearned(tmp_path: Path) -> None:
              "trainer.warmup_steps=0", "trainer.save_steps=6", "scenarios.train_limit=32", "rollout.budget=3",
              "reward.question=1", "reward.information=0"]  # fmt: skip
     wanted = recipe(tmp_path, *words)
-    references.write(tmp_path / "references", {each.id: Reference(2.5, 4.5) for each in rl.training_scenarios(wanted)})
+    references.write(tmp_path / "references", {each.id: Reference(2.5, 4.5) for each in rl.drawn_scenarios(wanted)[0]})
     rl.train(wanted, tmp_path / "references")
     history = json.loads((tmp_path / "trained.json").read_text())["history"]
     asked = [entry["episodes/questions"] for entry in history]

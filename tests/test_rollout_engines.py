@@ -22,7 +22,7 @@ from prefdisco.llm.base import Conversation, ModelError, Sampling
 from prefdisco.llm.local import LocalModel
 from prefdisco.schema import Message
 from prefdisco.training import engines, rl
-from prefdisco.training.engines import awake, player
+from prefdisco.training.engines import agent_of, awake
 from tests.tiny import tiny_llama, tiny_tokenizer
 
 LIMIT = 120
@@ -116,7 +116,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     accelerator = SimpleNamespace(is_main_process=True, wait_for_everyone=lambda: calls.append("wait"))
     yield SimpleNamespace(
         model=tiny_llama(tokenizer), processing_class=tokenizer, use_vllm=True, vllm_generation=generation,
-        accelerator=accelerator, calls=calls,
+        accelerator=accelerator, calls=calls, state=SimpleNamespace(global_step=3), _last_loaded_step=3,
     )  # fmt: skip
 
 
@@ -139,7 +139,7 @@ def played(agent: Any, count: int = 8) -> list[Conversation]:
 @pytest.mark.parametrize("mode", ["colocate", "server"])
 def test_the_record_is_what_the_engine_read_and_wrote(trainer: Any, mode: str) -> None:
     trainer.vllm_generation.mode = mode
-    talks = played(player(trainer, batch_size=4))
+    talks = played(agent_of(trainer, batch_size=4))
     engine = trainer.vllm_generation.llm.llm_engine if mode == "colocate" else trainer.vllm_generation.vllm_client
     assert len(engine.seen) == 3 * 8 and (mode == "server" or engine.most == 4)
     asked = {tuple(prompt): wanted for prompt, wanted in engine.seen}
@@ -157,7 +157,7 @@ def test_the_record_is_what_the_engine_read_and_wrote(trainer: Any, mode: str) -
 
 
 def test_a_dialogue_ends_with_the_engine_s_context(trainer: Any) -> None:
-    agent = player(trainer, 4)
+    agent = agent_of(trainer, 4)
     talk = Conversation(messages=[Message(role="user", content="A problem.")])
     used = len(agent.chat.prompt(talk))
     completion = asyncio.run(agent.complete(talk, Sampling(1.0, 1.0, 500, seed=3)))
@@ -168,7 +168,7 @@ def test_a_dialogue_ends_with_the_engine_s_context(trainer: Any) -> None:
 
 def test_a_request_that_vllm_refuses_fails_alone_and_a_dead_engine_fails_all(trainer: Any) -> None:
     engine = trainer.vllm_generation.llm.llm_engine
-    agent = player(trainer, 4)
+    agent = agent_of(trainer, 4)
 
     async def both() -> list[Any]:
         refused = Conversation(messages=[Message(role="user", content=".")], ids=[5] * 6, mask=[0] * 6)
@@ -191,7 +191,7 @@ def test_tokens_without_log_probabilities_are_an_error(trainer: Any) -> None:
     trainer.vllm_generation.mode = "server"
     talk = Conversation(messages=[Message(role="user", content=".")])
     with pytest.raises(ModelError, match="2 tokens came with 1 log-probabilities"):
-        asyncio.run(player(trainer, 2).complete(talk, Sampling(1.0, 1.0, 5)))
+        asyncio.run(agent_of(trainer, 2).complete(talk, Sampling(1.0, 1.0, 5)))
     assert not talk.ids
 
 
@@ -212,9 +212,17 @@ def test_a_sleeping_engine_gets_its_weights_back_before_it_plays(trainer: Any) -
         assert trainer.calls == ["wait"]
 
 
+def test_between_steps_the_engine_gets_the_new_weights_once(trainer: Any) -> None:
+    trainer.state.global_step = 4
+    for _ in range(2):
+        with awake(trainer):
+            trainer.calls.append("play")
+    assert trainer.calls == ["sync", "play", "play"]
+
+
 def test_without_vllm_the_trained_model_plays_itself(trainer: Any) -> None:
     trainer.use_vllm = False
-    agent = player(trainer, 2)
+    agent = agent_of(trainer, 2)
     assert isinstance(agent, LocalModel) and agent.model is trainer.model
 
 

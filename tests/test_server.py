@@ -151,7 +151,8 @@ def played_by_vllm(folder: Path, *words: str) -> dict[str, Any]:
         f"model={files('prefdisco') / 'pocket' / 'base'}", f"run={folder}", "scenarios.train_limit=8",
         "rollout.max_tokens=96", "rollout.budget=2", "trainer.max_steps=2", "trainer.num_generations=4",
         "trainer.per_device_train_batch_size=4", "trainer.gradient_accumulation_steps=2",
-        "trainer.learning_rate=0.001", "trainer.warmup_steps=0", *words,
+        "trainer.learning_rate=0.001", "trainer.warmup_steps=0", "watch.every=1",
+        "watch.limit=4", "watch.adaptivity=false", "watch.broken=1", "watch.collapse=9", *words,
     ]  # fmt: skip
     done = subprocess.run(
         command, cwd=Path(__file__).parent.parent, env=ENVIRONMENT, capture_output=True, text=True, timeout=900
@@ -159,11 +160,11 @@ def played_by_vllm(folder: Path, *words: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     for name, batch in found.items():
-        if name != "steps":
+        if name != "log":
             assert batch["recorded"] and not batch["errors"] and len(batch["texts"]) == 8
     assert found["before"]["questions"] > 4
     assert found["before"]["texts"] == found["again"]["texts"] and len(set(found["before"]["texts"][:4])) > 1
-    print({name: batch["apart"] for name, batch in found.items() if name != "steps"})
+    print({name: batch["apart"] for name, batch in found.items() if name != "log"})
     return found
 
 
@@ -173,7 +174,9 @@ def test_vllm_in_process_plays_with_the_weights_of_every_step(tmp_path: Path) ->
     assert found["before"]["apart"] < 0.01 and found["trained"]["apart"] < 0.01
     assert found["stale"]["apart"] > 5 * found["trained"]["apart"]
     assert found["trained"]["texts"] != found["before"]["texts"]
-    assert len(found["steps"]) == 2 and all(step["episodes/error"] == 0 for step in found["steps"])
+    steps = [line for line in found["log"] if "reward" in line]
+    assert len(steps) == 2 and all(line["episodes/error"] == 0 for line in steps)
+    assert sum("eval_reward" in line for line in found["log"]) == 3  # at the start, and after every step
 
 
 def test_a_vllm_server_plays_the_dialogues_of_a_training(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from prefdisco.config import ConfigError, EvaluateConfig, SFTRecipe, load
+from prefdisco.config import ConfigError, EvaluateConfig, RLRecipe, SFTRecipe, load
 from prefdisco.files import RunError
-from prefdisco.suites import Suite, run_suite, steps, table
+from prefdisco.suites import Suite, run_suite, script, steps, table
 
 # Stands for `accelerate launch train/sft.py`: says what it was asked, and fails when told to.
 FAKE = """
@@ -72,6 +72,15 @@ def test_words_name_other_runs_of_the_suite(make: Path) -> None:
     ]
 
 
+def test_a_recipe_is_started_by_the_script_of_its_kind() -> None:
+    assert [script([f"recipe={name}"]) for name in ("selfdistill", "grpo", "grpo_small", "pocket")] == [
+        "train/sft.py",
+        "train/rl.py",
+        "train/rl.py",
+        "train/pretrain.py",
+    ]
+
+
 def test_a_failure_stops_the_suite_and_the_same_command_goes_on(make: Path) -> None:
     with pytest.raises(RunError, match=r"from_good-0: .* ended with 3; repeat"):
         run_suite(suite(make, fail="yes"))
@@ -119,5 +128,6 @@ def test_every_shipped_suite_asks_for_runs_that_can_be_made() -> None:
     root = Path(__file__).parent.parent
     for path in (root / "eval").glob("*.yaml"):
         for _, command in steps(load(Suite, [f"suite={path}"])):
-            words = command[command.index("train/sft.py") + 1 :] if "train/sft.py" in command else command[4:]
-            load(SFTRecipe if "train/sft.py" in command else EvaluateConfig, words)
+            kinds = {"train/sft.py": SFTRecipe, "train/rl.py": RLRecipe, "evaluate": EvaluateConfig}
+            made = next(name for name in kinds if name in command)
+            load(kinds[made], command[command.index(made) + 1 :])

@@ -7,7 +7,8 @@ as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,29 +28,46 @@ HATCHES = ("//", "", "..", "xx")
 
 def save_figures(folder: str | Path, summaries: Summaries) -> list[Path]:
     """Draw all figures of these stages into `folder`; returns the PNG files. RunError where it cannot be written."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    folder = Path(folder)
     plots: dict[str, Callable[[Axes, Summaries], None]] = {
         "alignment": _alignment,
         "accuracy_alignment": _plane,
         "questions": _questions,
     }
     paths = []
+    for name, plot in plots.items():
+        paths.append(drawn(folder, name, partial(_single, plot, summaries)))
+    return paths
+
+
+def drawn(
+    folder: str | Path,
+    name: str,
+    draw: Callable[[Sequence[Axes]], None],
+    rows: int = 1,
+    columns: int = 1,
+    size: tuple[float, float] = (6.4, 4.0),
+) -> Path:
+    """Call `draw` on axes and save them as NAME.png and NAME.svg in `folder`; returns the PNG. RunError where it cannot
+    be written."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    folder = Path(folder)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    # Same summaries, same bytes: no random ids and no date in the SVG.
+    # Same content, same bytes: no random ids and no date in the SVG.
     with matplotlib.rc_context({"svg.hashsalt": "prefdisco", "axes.spines.top": False, "axes.spines.right": False}):
-        for name, plot in plots.items():
-            figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-            plot(figure.add_subplot(), summaries)
-            for suffix in ("png", "svg"):
-                path = folder / f"{name}.{suffix}"
-                with writing(path):
-                    figure.savefig(path, dpi=160, metadata={"Date": None} if suffix == "svg" else None)
-            paths.append(folder / f"{name}.png")
-    return paths
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.subplots(rows, columns, squeeze=False).flatten().tolist())
+        for suffix in ("png", "svg"):
+            path = folder / f"{name}.{suffix}"
+            with writing(path):
+                figure.savefig(path, dpi=160, metadata={"Date": None} if suffix == "svg" else None)
+    return folder / f"{name}.png"
+
+
+def _single(plot: Callable[[Axes, Summaries], None], summaries: Summaries, axes: Sequence[Axes]) -> None:
+    plot(axes[0], summaries)
 
 
 def _alignment(axes: Axes, summaries: Summaries) -> None:

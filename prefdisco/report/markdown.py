@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ CAPTIONS = {
     "alignment": "Preference alignment by condition.",
     "accuracy_alignment": "What alignment costs in accuracy.",
     "questions": "How many questions the agent asks when it may.",
+    "curves": "The course of training: lines for the training episodes, points for the watched scenarios.",
 }
 
 
@@ -23,14 +24,17 @@ def write_report(
     title: str,
     summaries: Mapping[str, Mapping[str, Any]],
     regression: Mapping[str, Any] | None = None,
+    remarks: Sequence[str] = (),
 ) -> Path:
     """Write `report.md` and its figures into `run_dir`; returns the page.
 
-    `summaries` holds one summary, or two in the order before, after; `regression` is that of a training run. Raises
-    RunError where the folder cannot be written.
+    `summaries` holds one summary, or two in the order before, after; `regression` and `remarks` are those of a training
+    run, whose curves are shown if they are there. Raises RunError where the folder cannot be written.
     """
     run_dir = Path(run_dir)
     figures = save_figures(run_dir / "figures", summaries)
+    if (curves := run_dir / "figures" / "curves.png").exists():
+        figures.append(curves)
     stages = list(summaries.values())
     before, after = stages[0], stages[1] if len(stages) > 1 else None
     last = stages[-1]
@@ -41,7 +45,7 @@ def write_report(
         f"Mean ± half of the 95% bootstrap interval, clustered by problem.{arrow}",
         markdown_table(before, after),
         markdown_health(before, after),
-        "\n".join(f"- {line}" for line in notes(before, after, regression)),
+        "\n".join(f"- {line}" for line in [*remarks, *notes(before, after, regression)]),
         *(f"![{CAPTIONS[path.stem]}](figures/{path.name})" for path in figures),
         "Normalized alignment: 100 · (condition - baseline) / (oracle - baseline), a ratio of means. "
         "Negative: share of scenarios below their own baseline. Compressed: what is left of thinking of 100 bytes or "

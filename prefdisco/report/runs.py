@@ -28,6 +28,7 @@ FIGURES: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("questions", ("conditions", "discovery", "questions"), 1.0),
     ("precision %", ("discovery", "precision"), 100.0),
     ("recall %", ("discovery", "recall"), 100.0),
+    ("adaptivity %", ("discovery", "adaptivity"), 100.0),
     ("gain that is this person's answers %", ("discovery", "swap_drop"), 1.0),
     ("well formed turns %", ("thinking", "parse_rate"), 100.0),
     ("repeated 4-grams %", ("thinking", "repetition"), 100.0),

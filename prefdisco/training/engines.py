@@ -85,7 +85,7 @@ def starting(recipe: RLRecipe) -> Iterator[None]:
         raise RunError(f"{recipe.run}: rollout.engine={engine}: {' '.join(str(error).split())}") from error
 
 
-def player(trainer: Any, batch_size: int) -> TokenModel:
+def agent_of(trainer: Any, batch_size: int) -> TokenModel:
     """The agent of `trainer`'s rollouts: its own model, or its vLLM. `batch_size` dialogues are generated together."""
     generation: Any = trainer.vllm_generation if trainer.use_vllm else None
     if generation is None:
@@ -110,13 +110,16 @@ def connected(generation: Any) -> Any:
 
 @contextmanager
 def awake(trainer: Any) -> Iterator[None]:
-    """Around a step's play: the engine has the trainer's weights and room for keys and values.
+    """Around play: the engine has the trainer's weights of the moment, and room for keys and values.
 
-    TRL has sent the weights where they are new. With `trainer.vllm_enable_sleep_mode` vLLM gives its memory back after
-    the play, and its weights with it, so they may have to be sent again. A server serves all processes: none may ask
-    it before the main one has sent the weights.
+    Before a step's rollouts TRL has sent the weights; before an evaluation between steps it has not. With
+    `trainer.vllm_enable_sleep_mode` vLLM gives its memory back after the play, and its weights with it, so they may
+    have to be sent again. A server serves all processes: none may ask it before the main one has sent the weights.
     """
     generation: Any = trainer.vllm_generation if trainer.use_vllm else None
+    if generation is not None and trainer._last_loaded_step != trainer.state.global_step:
+        generation.sync_weights()
+        trainer._last_loaded_step = trainer.state.global_step
     if generation is not None and generation.mode == SERVER:
         trainer.accelerator.wait_for_everyone()
     sleeps = generation is not None and generation.mode == COLOCATE and generation.enable_sleep_mode

@@ -1,24 +1,29 @@
 """TRL's GRPOTrainer with one advantage a token, in place of one a sequence, and with a constraint.
 
-TRL's loss takes advantages of shape [B, T] already (`GRPOTrainer._compute_loss`); only making them is ours. Two hooks:
-`_generate_and_score_completions` sets the weight of a right answer and adds the credit of each question to the outcome
-advantage; `_compute_loss` cuts off the columns that are padding in a whole micro-batch, which changes no loss.
+TRL's loss takes advantages of shape [B, T] already (`GRPOTrainer._compute_loss`); only making them is ours. Three
+hooks: `_generate_and_score_completions` sets the weight of a right answer and adds the credit of each question to the
+outcome advantage; `_compute_loss` cuts off the columns that are padding in a whole micro-batch, which changes no loss;
+`evaluate` plays the watched scenarios.
 """
 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
+from torch import nn
 from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOTrainer
 
+from prefdisco.report.curves import save_curves
 from prefdisco.training.credit import by_token, centred
 from prefdisco.training.multiplier import Multiplier
 from prefdisco.training.rollouts import Rollout
 from prefdisco.training.trainer import WithMuon
+from prefdisco.training.watch import Collapse, Watch
 
 UNSCORED = "All reward functions returned None"  # TRL prints all of such an episode; we count it
 SHOWN = (
@@ -26,22 +31,53 @@ SHOWN = (
     "episodes/recall", "episodes/error", "episodes/truncated", "entropy", "kl", "constraint/multiplier",
 )  # fmt: skip
 
+HELD_OUT = (
+    "eval_reward", "eval_normalized", "eval_accuracy", "eval_baseline_accuracy", "eval_questions", "eval_precision",
+    "eval_recall", "eval_adaptivity", "eval_parse_rate", "eval_kl",
+)  # fmt: skip
+
 
 class DialogueTrainer(WithMuon, GRPOTrainer):
     """GRPO on dialogues; `information` is the weight of what each question brought, 0 for TRL's own advantages.
 
-    `multiplier` is added to the weight of the reward function called "correctness".
+    `multiplier` is added to the weight of the reward function called "correctness"; `watch` is the evaluation.
     """
 
+    model: nn.Module
+
     def __init__(
-        self, *args: Any, information: float = 0.0, multiplier: Multiplier | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        information: float = 0.0,
+        multiplier: Multiplier | None = None,
+        watch: Watch | None = None,
+        **kwargs: Any,
     ) -> None:
-        self.information, self.multiplier = information, multiplier
+        self.information, self.multiplier, self.watch = information, multiplier, watch
         logging.getLogger("trl.trainer.grpo_trainer").addFilter(lambda record: UNSCORED not in str(record.msg))
         super().__init__(*args, **kwargs)
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(StepLines())
         self.given_weights = self.reward_weights.clone()
+
+    @property
+    def stopped(self) -> str:
+        """Why the training ended before its last step; empty where it did not."""
+        return next((each.reason for each in self.callback_handler.callbacks if isinstance(each, Collapse)), "")
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Play the watched scenarios; the figures are logged as `eval_...`, and drawn with all that was logged."""
+        assert self.watch is not None  # TrainingArguments.eval_strategy is "no" without
+        self.model.eval()  # what is logged now is TRL's "eval"
+        rollouts: Any = self.rollout_func  # Rollouts
+        with rollouts.player(self) as agent:
+            figures = {f"eval_{name}": value for name, value in self.watch(self, agent).items()}
+        self.log(figures)
+        self.model.train()
+        if self.is_world_process_zero():
+            save_curves(Path(str(self.args.output_dir)).parent / "figures", self.state.log_history)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
+        return figures
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if self.multiplier is not None:
@@ -100,6 +136,16 @@ class StepLines(ProgressCallback):
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
     ) -> None:
-        if state.is_world_process_zero and self.training_bar is not None and "reward" in (logs or {}):
-            figures = [f"{name.rpartition('/')[2]} {logs[name]:.3f}" for name in SHOWN if logs.get(name) is not None]
-            self.training_bar.write(f"step {state.global_step}: {', '.join(figures)}")
+        if not state.is_world_process_zero or self.training_bar is None or not logs:
+            return
+        shown, what = (HELD_OUT, "watched") if "eval_reward" in logs else (SHOWN, f"step {state.global_step}")
+        figures = [
+            f"{name.rpartition('/')[2].removeprefix('eval_')} {logs[name]:.3f}"
+            for name in shown
+            if logs.get(name) is not None
+        ]
+        if figures:
+            self.training_bar.write(f"{what}: {', '.join(figures)}")
+
+    def on_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: `on_log` has said it."""

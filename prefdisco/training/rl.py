@@ -20,6 +20,7 @@ from prefdisco.config import ConfigError, RLRecipe
 from prefdisco.files import writing
 from prefdisco.llm.local import load
 from prefdisco.llm.remote import Account
+from prefdisco.report.curves import save_curves
 from prefdisco.scenarios import load_scenarios
 from prefdisco.schema import Scenario
 from prefdisco.training import references
@@ -35,6 +36,7 @@ from prefdisco.training.rollouts import Rollouts
 from prefdisco.training.saves import last_save
 from prefdisco.training.stages import conduct, launched, save, trainer_arguments, whole
 from prefdisco.training.tracking import RecipeInWandb
+from prefdisco.training.watch import Collapse, Watch
 from prefdisco.world import World, belief_of, recipe_world
 
 # fields of GRPOConfig that would change nothing, or contradict another section of the recipe
@@ -42,11 +44,13 @@ ELSEWHERE = {
     "temperature": "rollout.temperature",
     "max_completion_length": "rollout.max_tokens",
     "reward_weights": "the section reward",
+    "eval_strategy": "watch.every",
+    "eval_steps": "watch.every",
 }
 UNUSED = (
     "top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs", "cache_implementation",
     "use_transformers_continuous_batching", "use_transformers_paged", "chat_template_kwargs", "model_init_kwargs",
-    "max_tool_calling_iterations", "num_generations_eval", "eval_strategy", "do_eval", "remove_unused_columns",
+    "max_tool_calling_iterations", "num_generations_eval", "do_eval", "eval_on_start", "remove_unused_columns",
 )  # fmt: skip
 # key -> its value, None: any, with which TRL's loss takes one advantage a sequence, none a token
 SEQUENCE_ONLY = {"loss_type": "vespo", "off_policy_mask_threshold": None}
@@ -56,13 +60,14 @@ def run(recipe: RLRecipe) -> dict[str, Any] | None:
     """The whole recipe. The main rank returns the summary and prints the table, the others return None."""
     launched(recipe)
     arguments = settings(recipe)
-    prepare = partial(references.prepare, recipe, training_scenarios(recipe))
+    training, watched = drawn_scenarios(recipe)
+    prepare = partial(references.prepare, recipe, [*training, *watched])
     return conduct(recipe, prepare, partial(train, recipe), f"GRPO, {groups(arguments)}")
 
 
 def describe(recipe: RLRecipe) -> str:
     """What `--dry-run` prints after the configuration: what would be loaded, played and written."""
-    arguments, scenarios = settings(recipe), training_scenarios(recipe)
+    arguments, (scenarios, watched) = settings(recipe), drawn_scenarios(recipe)
     steps = f"{arguments.max_steps} steps" if arguments.max_steps > 0 else f"{arguments.num_train_epochs:g} epochs"
     return "\n".join(
         [
@@ -70,16 +75,24 @@ def describe(recipe: RLRecipe) -> str:
             f"scenarios   {len(scenarios)} to train on, {recipe.scenarios.eval_limit} to evaluate on",
             f"references  {Path(recipe.run) / references.FOLDER}: baseline and oracle of the training scenarios",
             f"steps       {steps} of {groups(arguments)}",
+            f"watched     {len(watched)} other scenarios" + (f", every {recipe.watch.every} steps" if watched else ""),
             f"run folder  {recipe.run}",
             "memory      not estimated: weights, gradients, optimizer, and the keys and values of live dialogues",
         ]
     )
 
 
-def training_scenarios(recipe: RLRecipe) -> list[Scenario]:
-    """The scenarios whose episodes are learned from."""
-    wanted = recipe.scenarios
-    return load_scenarios(wanted.training, wanted.train_limit, wanted.seed)
+def drawn_scenarios(recipe: RLRecipe) -> tuple[list[Scenario], list[Scenario]]:
+    """The scenarios whose episodes are learned from, and those that are watched: the last ones."""
+    wanted, watched = recipe.scenarios, recipe.watch.limit if recipe.watch.every else 0
+    found = load_scenarios(wanted.training, wanted.train_limit + watched, wanted.seed)
+    training = len(found) - watched
+    if training < 1:
+        raise ConfigError(
+            f"{recipe.where('watch.limit')}: watch.limit: all {len(found)} scenarios would be watched, none is left to "
+            "learn from; lower it"
+        )
+    return found[:training], found[training:]
 
 
 def groups(arguments: GRPOConfig) -> str:
@@ -96,10 +109,20 @@ def settings(recipe: RLRecipe) -> GRPOConfig:
             raise ConfigError(f"{place}: set {ELSEWHERE[key]} instead")
         if key in UNUSED:
             raise ConfigError(f"{place} has no meaning: dialogues are played by the recipe's own model; remove it")
-    rollout = recipe.rollout
+    rollout, every = recipe.rollout, recipe.watch.every
+    watched: dict[str, Any] = {
+        "eval_strategy": "steps",
+        "eval_steps": every,
+        "save_steps": every,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "reward",
+        "num_generations_eval": 1,
+        "eval_on_start": True,
+    }
     arguments = trainer_arguments(
         recipe,
         GRPOConfig,
+        **(watched if every else {}),
         temperature=rollout.temperature,
         max_completion_length=(rollout.budget + 1) * rollout.max_tokens,  # the divisor of loss_type=dr_grpo
         reward_weights=reward_weights(recipe.reward),
@@ -132,7 +155,8 @@ def check_groups(recipe: RLRecipe, arguments: GRPOConfig, scenarios: int) -> Non
 
 
 def train(recipe: RLRecipe, folder: Path) -> None:
-    """Train on every rank, from the last save if there is one, and save the checkpoint with all that it needs.
+    """Train on every rank, from the last save if there is one, and save the checkpoint with all that it needs: of the
+    save that was best on the watched scenarios, if there are such.
 
     `folder` holds the references.
     """
@@ -142,36 +166,42 @@ def train(recipe: RLRecipe, folder: Path) -> None:
         trainer.train(resume_from_checkpoint=last_save(Path(str(trainer.args.output_dir))))
     weights = gathered(trainer)
     if trainer.is_world_process_zero():
-        history = [entry for entry in trainer.state.log_history if "reward" in entry]
+        history = [entry for entry in trainer.state.log_history if "reward" in entry or "eval_reward" in entry]
+        save_curves(Path(recipe.run) / "figures", history)
         arguments: Any = trainer.args  # a GRPOConfig, whatever transformers says
         steps, episodes = trainer.state.global_step, arguments.generation_batch_size
+        kept = {"kept_step": trainer.state.best_global_step or steps, "stopped": trainer.stopped}
         tokenizer = load(recipe.model, device="cpu", dtype=recipe.dtype)[1]  # TRL gave the other a padding token
-        save(recipe, whole(recipe, weights), tokenizer, steps, steps * episodes, history)
+        save(recipe, whole(recipe, weights), tokenizer, steps, steps * episodes, history, kept)
     trainer.accelerator.wait_for_everyone()
 
 
 def trainer_of(recipe: RLRecipe, known: Mapping[str, Reference], world: World | None = None) -> DialogueTrainer:
-    """The trainer of a recipe, on the training scenarios that have `known` references; `world` is the recipe's own."""
+    """The trainer of a recipe, on the scenarios that have `known` references; `world` is the recipe's own."""
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func: the version of TRL is pinned
     set_seed(recipe.seed)
-    arguments, scenarios, settled = settings(recipe), training_scenarios(recipe), recipe.rollout
+    arguments, (scenarios, watched), settled = settings(recipe), drawn_scenarios(recipe), recipe.rollout
     model, tokenizer = load(recipe.model, device="cpu", dtype=recipe.dtype)
     world = world or recipe_world(recipe, scenarios, Account(recipe.remote), settled.user, settled.judge)
     belief = belief_of(recipe.reward.belief, scenarios, scenarios, "reward.belief")
     rollouts = Rollouts(recipe, scenarios, known, world, belief)
     check_groups(recipe, arguments, len(rollouts.scenarios))
-    constraint = multiplier(recipe.constraint, known.values())
-    watching = [RecipeInWandb(recipe), *([constraint] if constraint else [])]
+    prompts = rollouts.prompts()
+    constraint = multiplier(recipe.constraint, [known[name] for name in rollouts.scenarios])
+    watch = Watch(recipe, watched, known, world, constraint.floor if constraint else None) if watched else None
+    callbacks = [RecipeInWandb(recipe), *([constraint] if constraint else []), Collapse(recipe.watch)]
     return DialogueTrainer(
         model=model,
         args=arguments,
         reward_funcs=reward_functions(recipe.reward),
-        train_dataset=Dataset.from_list(rollouts.prompts()),
+        train_dataset=Dataset.from_list(prompts),
+        eval_dataset=Dataset.from_list(prompts[:1]) if watch else None,  # TRL wants one; the watch has its own
         processing_class=tokenizer,
         rollout_func=rollouts,
         peft_config=LoraConfig(**recipe.peft) if recipe.peft else None,
         optimizer=recipe.optimizer,
         information=recipe.reward.information,
         multiplier=constraint,
-        callbacks=[*watching, *([Anchor(model, recipe.anchor)] if recipe.anchor else [])],
+        watch=watch,
+        callbacks=[*callbacks, *([Anchor(model, recipe.anchor)] if recipe.anchor else [])],
     )

@@ -8,7 +8,8 @@ without a token to learn from and without a reward: it is counted, and its group
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ from prefdisco.llm.loops import run, side_by_side
 from prefdisco.metrics import revealed_weight
 from prefdisco.schema import Episode, Scenario
 from prefdisco.training.credit import information
-from prefdisco.training.engines import awake, player
+from prefdisco.training.engines import agent_of, awake
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import alignment
 from prefdisco.users import TransparentUser
@@ -76,16 +77,14 @@ class Rollouts:
 
     def __call__(self, prompts: Sequence[Sequence[Mapping[str, Any]]], trainer: Any) -> dict[str, list[Any]]:
         """Play one episode for each prompt with the trainer's weights. Raises RunError where most of them failed."""
-        if self.agent is None:  # the trainer's model may be another than it was given: it adds adapters
-            self.agent = player(trainer, self.recipe.rollout.batch_size)
         first, step = trainer.accelerator.process_index * len(prompts), trainer.state.global_step
         wanted = []
         for place, prompt in enumerate(prompts, first):
             seed = stable_seed("rollout", self.recipe.seed, step, place % trainer.num_generations)
             wanted.append((self.scenarios[str(prompt[0]["scenario_id"])], seed))
         try:
-            with awake(trainer):
-                rollouts = run(self.play(wanted, self.agent))
+            with self.player(trainer) as agent:
+                rollouts = run(self.play(wanted, agent))
         except SpendingCapReached as error:
             raise RunError(f"{error}; raise remote.max_usd and repeat the command") from None
         failed = [rollout.episode.error for rollout in rollouts if rollout.dropped == "error"]
@@ -99,6 +98,14 @@ class Rollouts:
         rows = [tokens(rollout, trainer.processing_class.eos_token_id) for rollout in rollouts]
         names = ("prompt_ids", "completion_ids", "env_mask", "logprobs")
         return {**{name: [row[i] for row in rows] for i, name in enumerate(names)}, "rollout": list(rollouts)}
+
+    @contextmanager
+    def player(self, trainer: Any) -> Iterator[Model]:
+        """The agent that plays with the trainer's weights of the moment, while they are those of the moment."""
+        if self.agent is None:  # the trainer's model may be another than it was given: it adds adapters
+            self.agent = agent_of(trainer, self.recipe.rollout.batch_size)
+        with awake(trainer):
+            yield self.agent
 
     async def play(self, wanted: Sequence[tuple[Scenario, int]], agent: Model) -> list[Rollout]:
         """One rollout for each (scenario, seed), all at once, in their order."""

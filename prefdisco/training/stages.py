@@ -7,7 +7,7 @@ in the run folder, and the same command goes on from the last one that is comple
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,12 +76,22 @@ def conduct(
         after = evaluate(evaluation(recipe, str(folder / CHECKPOINT), last))
         change = regression(load_episodes(first / EPISODES).values(), load_episodes(last / EPISODES).values())
         stages = {"before": before, "after": after}
-        summary = {"recipe": recipe.name, "seed": recipe.seed, "data": prepared.name, **stages, "regression": change}
+        course = json.loads((folder / TRAINED).read_text(encoding="utf-8"))
+        course.pop("history")
+        summary = {"recipe": recipe.name, "seed": recipe.seed, "data": prepared.name, "training": course, **stages}
+        summary["regression"] = change
         atomic_write(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
         atomic_write(folder / CHECKPOINT / "README.md", model_card(recipe, summary, how))
-        write_report(folder, f"Recipe {recipe.name}", stages, change)
-    print(f"{table(before, after, change)}\n\n{folder}")
+        write_report(folder, f"Recipe {recipe.name}", stages, change, remarks(course))
+    print("\n\n".join([table(before, after, change), *remarks(course), str(folder)]))
     return summary
+
+
+def remarks(course: Mapping[str, Any]) -> list[str]:
+    """What is worth saying about a training that did not simply end with its last step."""
+    kept, steps = course.get("kept_step"), course["steps"]
+    where = f"The checkpoint is that of step {kept} of {steps}: best on the watched scenarios."
+    return [*([course["stopped"]] if course.get("stopped") else []), *([where] if kept not in (None, steps) else [])]
 
 
 def evaluation(recipe: TrainRecipe, agent: str, folder: Path) -> EvaluateConfig:
@@ -144,13 +154,15 @@ def save(
     steps: int,
     examples: int,
     history: list[dict[str, Any]],
+    notes: dict[str, Any] | None = None,
 ) -> None:
-    """Save the checkpoint, then what says that training is over."""
+    """Save the checkpoint, then what says that training is over; `notes` go into it and into the summary."""
     folder = Path(recipe.run)
     with writing(folder / CHECKPOINT):
         model.save_pretrained(folder / CHECKPOINT)
         tokenizer.save_pretrained(folder / CHECKPOINT)
-    atomic_write(folder / TRAINED, json.dumps({"steps": steps, "examples": examples, "history": history}))
+    course = {"steps": steps, "examples": examples, **(notes or {}), "history": history}
+    atomic_write(folder / TRAINED, json.dumps(course))
 
 
 def _shared(state: PartialState, folder: Path | None) -> Path | None:
