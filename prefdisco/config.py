@@ -255,6 +255,11 @@ class RewardConfig(Section):
     information: float = Field(
         default=2.0, ge=0, description="weight of what its answer was worth, for the tokens of each question; 0: off"
     )
+    credit: Literal["gain", "regret"] = Field(
+        default="gain",
+        description="worth of an answer: what it added to the expected alignment; or what the question was expected to "
+        "add, less than the best one, where the user can tell what a question is about (Pocket's)",
+    )
     belief: BeliefName = Field(
         default="exact",
         description="what an answer's worth is read from: the exact posterior (Pocket), or a model that is learned "

@@ -36,6 +36,7 @@ from prefdisco.training.saves import last_save
 from prefdisco.training.stages import conduct, launched, save, trainer_arguments, whole
 from prefdisco.training.tracking import RecipeInWandb
 from prefdisco.training.watch import Collapse, Watch
+from prefdisco.users import TransparentUser
 from prefdisco.world import World, belief_of, recipe_world
 
 # fields of GRPOConfig that would change nothing, or contradict another section of the recipe
@@ -180,6 +181,11 @@ def trainer_of(recipe: RLRecipe, known: Mapping[str, Reference], world: World | 
     arguments, (scenarios, watched), settled = settings(recipe), drawn_scenarios(recipe), recipe.rollout
     model, tokenizer = load(recipe.model, device="cpu", dtype=recipe.dtype)
     world = world or recipe_world(recipe, scenarios, Account(recipe.remote), settled.user, settled.judge)
+    if recipe.reward.credit == "regret" and not isinstance(world.user, TransparentUser):
+        raise ConfigError(
+            f"{recipe.where('reward.credit')}: reward.credit=regret: user {world.user.name} does not tell what a "
+            "question is about; set reward.credit=gain"
+        )
     belief = belief_of(recipe.reward.belief, scenarios, scenarios, "reward.belief")
     rollouts = Rollouts(recipe, scenarios, known, world, belief)
     check_groups(recipe, arguments, len(rollouts.scenarios))
