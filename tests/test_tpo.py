@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -39,7 +40,7 @@ from prefdisco.world import World, world_of
 ROOT = Path(__file__).parent.parent
 BASE = ROOT / "prefdisco" / "pocket" / "base" / "model.safetensors"
 SMALL = [
-    "recipe=tpo_small", "model=pocket-base", "scenarios.train_limit=8", "scenarios.seed=0", "scenarios.eval_limit=2",
+    "recipe=tpo_small", "model=pocket-base", "scenarios.train_limit=6", "scenarios.seed=0", "scenarios.eval_limit=2",
     "eval.conditions=[baseline]", "eval.max_tokens=16", "rollout.max_tokens=96", "rollout.budget=1", "tpo.rounds=2",
     "tpo.episodes=24", "tpo.samples=4", "trainer.per_device_train_batch_size=2", "trainer.learning_rate=0.001",
     "trainer.save_steps=1", "trainer.warmup_steps=0",
@@ -253,7 +254,7 @@ def played(run: Path, world: World, agent: LocalModel, *words: str) -> dict[str,
 def test_a_dialogue_of_which_anything_failed_is_dropped_and_counted(tmp_path: Path, agent: LocalModel) -> None:
     ids = [each.id for each in SCENARIOS]
     world = World(DeadUser(ids[:2]), Watched(ids[2:3]), SCENARIOS, WORLD.question, WORLD.wondering)
-    figures = played(tmp_path, world, agent, "tpo.episodes=16", "tpo.samples=2")
+    figures = played(tmp_path, world, agent, "tpo.episodes=16", "tpo.samples=2", "scenarios.train_limit=8")
     failed = figures["left_out"]["error"]
     assert 2 <= failed <= 3 and figures["dialogues"] == 8 and figures["episodes"] == 16
     assert figures["pairs"] + sum(figures["left_out"].values()) == 8
@@ -271,6 +272,12 @@ def test_a_dead_judge_stops_the_run_in_one_line(tmp_path: Path, agent: LocalMode
 def test_a_round_without_a_pair_is_one_line(tmp_path: Path, agent: LocalModel) -> None:
     with pytest.raises(RunError, match=r"round 1 left no pair to learn from: of 6 dialogues .*'equal'"):
         played(tmp_path, WORLD, agent, "rollout.temperature=0.001")
+
+
+def test_what_trl_refuses_of_a_trainer_is_one_line(tmp_path: Path, agent: LocalModel, groups: list[Group]) -> None:
+    wanted, pairs = recipe(tmp_path, "trainer.loss_type=[exo_pair]"), pairs_of(groups, 0.0)[0]
+    with pytest.raises(ConfigError, match=r"command line: trainer: Label smoothing must be greater than 0\.0"):
+        rounds.trainer_of(wanted, agent.model, agent.tokenizer, pairs, tpo.settings(wanted))
 
 
 def test_a_broken_pair_is_one_line_that_names_it(tmp_path: Path) -> None:
@@ -332,24 +339,25 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.set_num_threads(1)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    summary = tpo.run(recipe(whole))
+    words = ["tpo.episodes=16", "scenarios.train_limit=4", "rollout.max_tokens=64", "trainer.num_train_epochs=2"]
+    summary = tpo.run(recipe(whole, *words))
     assert summary is not None and {"before", "after", "regression"} <= summary.keys()
     printed = capsys.readouterr().out
     assert "round 2: score" in printed and str(whole) in printed
     trained = json.loads((whole / "trained.json").read_text())
     first, second = trained["history"]
-    assert trained["examples"] == 48 and first["episodes"] == 24 and (first["round"], second["round"]) == (1, 2)
+    assert trained["examples"] == 32 and first["episodes"] == 16 and (first["round"], second["round"]) == (1, 2)
     assert trained["steps"] == first["steps"] + second["steps"] >= 2
-    assert first["pairs"] + sum(first["left_out"].values()) == 6 and first["steps"] == -(-first["pairs"] // 2)
+    assert first["pairs"] + sum(first["left_out"].values()) == 4 and first["steps"] == 2 * -(-first["pairs"] // 2)
     for entry in trained["history"]:  # each round's reference is where it started
         assert entry["log"][0]["rewards/margins"] == pytest.approx(0, abs=1e-5)
         assert entry["log"][0]["loss"] == pytest.approx(0.6931472, abs=1e-5)
         assert entry["chosen_score"] > entry["rejected_score"] and "rewards/accuracies" in entry["log"][-1]
-    assert any(each["rewards/margins"] != 0 for each in first["log"][1:])
-    assert "TPO, 2 rounds of 6 dialogues x 4 final turns" in (whole / "checkpoint" / "README.md").read_text()
+        assert entry["log"][-1]["rewards/margins"] > 0  # seen a second time, the chosen turn has become likelier
+    assert "TPO, 2 rounds of 4 dialogues x 4 final turns" in (whole / "checkpoint" / "README.md").read_text()
     assert not list((whole / "trainer").glob("*")) and not list((whole / "rounds").glob("*/checkpoint"))
 
-    command = [sys.executable, "train/rl.py", *SMALL, f"run={killed}"]
+    command = [sys.executable, "train/rl.py", *SMALL, *words, f"run={killed}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 300
@@ -359,7 +367,7 @@ def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.Ca
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert (killed / "rounds" / "1" / "round.json").exists() and not (killed / "checkpoint").exists()
-    again = tpo.run(recipe(killed))
+    again = tpo.run(recipe(killed, *words))
     assert again is not None and again["after"] == summary["after"]
     for place in ("1", "2"):
         files = [(run / "rounds" / place / "pairs.jsonl").read_bytes() for run in (whole, killed)]
@@ -375,7 +383,7 @@ def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.Ca
 def test_adapters_muon_and_an_anchor_learn_over_rounds(tmp_path: Path, words: list[str]) -> None:
     torch.set_num_threads(1)
     references.write(tmp_path / "references", KNOWN)
-    tpo.train(recipe(tmp_path, "tpo.episodes=16", *words), tmp_path / "references")
+    tpo.train(recipe(tmp_path, "tpo.episodes=8", "rollout.max_tokens=64", *words), tmp_path / "references")
     history = json.loads((tmp_path / "trained.json").read_text())["history"]
     assert history[1]["log"][0]["rewards/margins"] == pytest.approx(0, abs=1e-5)
     start = load_file(BASE)
@@ -387,10 +395,10 @@ def test_adapters_muon_and_an_anchor_learn_over_rounds(tmp_path: Path, words: li
     ("words", "expected"),
     [
         (["tpo.episodes=26"], "tpo.episodes=26: expected a multiple of tpo.samples=4, the final turns of a dialogue"),
-        (["tpo.episodes=64"], "are 16 dialogues, and there are only scenarios.train_limit=8 scenarios to play"),
+        (["tpo.episodes=64"], "are 16 dialogues, and there are only scenarios.train_limit=6 scenarios to play"),
         (["trainer.max_length=512"], "trainer.max_length has no meaning: pairs are learned from whole"),
         (["trainer.num_generations=4"], "unknown key trainer.num_generations (DPOConfig); did you mean"),
-        (["trainer.loss_type=exo"], "trainer.loss_type"),
+        (["trainer.loss_type=[exo]"], "trainer.loss_type=exo: expected some of sigmoid, hinge, "),
         (["reward.information=1"], "reward.information has no meaning with objective=tpo; remove it"),
         (["constraint.rate=1"], "constraint.rate has no meaning with objective=tpo; remove it"),
         (["model=runs/nowhere/checkpoint"], "no such checkpoint; train it first with recipe=nowhere"),
@@ -402,7 +410,7 @@ def test_what_it_cannot_do_is_one_line(tmp_path: Path, words: list[str], expecte
     with pytest.raises(ConfigError) as caught:
         tpo.settings(recipe(tmp_path, *words))
     assert expected in str(caught.value) and "\n" not in str(caught.value)
-    assert str(caught.value).startswith("command line: ")
+    assert str(caught.value).startswith(("command line: ", "recipes/tpo_small.yaml: "))
 
 
 def test_grpo_takes_no_keys_of_tpo(tmp_path: Path) -> None:
@@ -411,14 +419,22 @@ def test_grpo_takes_no_keys_of_tpo(tmp_path: Path) -> None:
         rl.settings(wanted)
 
 
-def test_a_dry_run_says_what_a_round_costs(tmp_path: Path) -> None:
-    shipped = load(RLRecipe, ["recipe=tpo", "model=pocket-base", f"run={tmp_path}"])
+def test_a_dry_run_says_what_a_round_costs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = load(RLRecipe, ["recipe=tpo", "model=pocket-base", "scenarios.train_limit=1024", f"run={tmp_path}"])
     costs = shipped.tpo.episodes
     assert f"{costs // 8} dialogues x 8 final turns" in tpo.describe(shipped)
     assert f"{costs} a round, {shipped.tpo.rounds * costs} in all" in tpo.describe(shipped)
-    words = ["recipe=tpo_small", "model=pocket-base", "tpo.episodes=64", f"run={tmp_path}", "--dry-run"]
-    done = subprocess.run(
-        [sys.executable, "train/rl.py", *words],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert "64 a round, 256 in all" in done.stdout and "objective: tpo" in done.stdout
+    words = [
+        "recipe=tpo_small",
+        "model=pocket-base",
+        "tpo.episodes=64",
+        "scenarios.train_limit=8",
+        f"run={tmp_path}",
+        "--dry-run",
+    ]
+    monkeypatch.setattr(sys, "argv", ["train/rl.py", *words])
+    runpy.run_path(str(ROOT / "train" / "rl.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert "64 a round, 256 in all" in printed and "objective: tpo" in printed

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, set_seed
 from trl import DPOConfig
 
-from prefdisco.config import RLRecipe
+from prefdisco.config import ConfigError, RLRecipe
 from prefdisco.files import RunError, atomic_write, writing
 from prefdisco.hashing import stable_seed
 from prefdisco.llm.base import Sampling
@@ -48,6 +48,7 @@ from prefdisco.training.tracking import RecipeInWandb
 from prefdisco.world import World
 
 PAIRS, PLAYED, CHECKPOINT, ENTRY = "pairs.jsonl", "played.json", "checkpoint", "round.json"
+ROWS = ("prompt_ids", "chosen_ids", "rejected_ids")
 
 
 @dataclass(frozen=True)
@@ -118,21 +119,21 @@ def trainer_of(
     watching: Sequence[TrainerCallback] = (),
 ) -> PairTrainer:
     """The trainer of a round that starts from `model`, which is its reference too: as a copy, without the adapters, or
-    by log-probabilities computed beforehand."""
+    by log-probabilities computed beforehand. Raises ConfigError for settings that TRL refuses only now."""
     needed = not (recipe.peft or arguments.precompute_ref_log_probs)
-    return PairTrainer(
-        model=model,
-        ref_model=copy.deepcopy(model).requires_grad_(False) if needed else None,
-        args=arguments,
-        train_dataset=Dataset.from_list([pair.model_dump(include={*ROWS}) for pair in pairs]),
-        processing_class=copy.deepcopy(tokenizer),  # TRL may give it a padding token
-        peft_config=LoraConfig(**recipe.peft) if recipe.peft else None,
-        optimizer=recipe.optimizer,
-        callbacks=[RecipeInWandb(recipe), *watching],
-    )
-
-
-ROWS = ("prompt_ids", "chosen_ids", "rejected_ids")
+    try:
+        return PairTrainer(
+            model=model,
+            ref_model=copy.deepcopy(model).requires_grad_(False) if needed else None,
+            args=arguments,
+            train_dataset=Dataset.from_list([pair.model_dump(include={*ROWS}) for pair in pairs]),
+            processing_class=copy.deepcopy(tokenizer),  # TRL may give it a padding token
+            peft_config=LoraConfig(**recipe.peft) if recipe.peft else None,
+            optimizer=recipe.optimizer,
+            callbacks=[RecipeInWandb(recipe), *watching],
+        )
+    except (ValueError, NotImplementedError) as error:
+        raise ConfigError(f"{recipe.where('trainer')}: trainer: {str(error).partition(chr(10))[0]}") from None
 
 
 def play_pairs(

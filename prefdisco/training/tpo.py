@@ -34,6 +34,10 @@ UNUSED = (
     "sync_ref_model", "ref_model_mixup_alpha", "ref_model_sync_steps", "eval_strategy", "do_eval",
     "remove_unused_columns",
 )  # fmt: skip
+LOSSES = (  # of TRL 1.16, which looks at the name when the first batch is there
+    "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
+    "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm",
+)  # fmt: skip
 
 
 def run(recipe: RLRecipe) -> dict[str, Any] | None:
@@ -77,6 +81,10 @@ def settings(recipe: RLRecipe) -> DPOConfig:
                 "recorded, against the weights that the round started from; remove it"
             )
     arguments = trainer_arguments(recipe, DPOConfig, max_length=None)
+    for name in arguments.loss_type:
+        if name not in LOSSES:
+            place = f"{recipe.where('trainer.loss_type')}: trainer.loss_type={name}"
+            raise ConfigError(f"{place}: expected some of {', '.join(LOSSES)}")
     check_model(recipe)
     check_world(recipe, "", "")
     check_precision(recipe)
