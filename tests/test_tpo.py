@@ -58,7 +58,11 @@ def recipe(run: Path, *words: str) -> RLRecipe:
 
 
 def turn(score: float, length: int = 10, name: int = 0) -> Final:
-    return Final([name], score, length, score > 0, 3.0)
+    return Final(ids=[name], score=score, length=length, correct=score > 0, alignment=3.0)
+
+
+def group(place: int, *finals: Final, **more: Any) -> Group:
+    return Group(place=place, scenario_id="s", prompt_ids=[1, place], finals=list(finals), **more)
 
 
 def test_scores_are_standardized_in_a_dialogue_and_length_is_taken_off() -> None:
@@ -83,15 +87,14 @@ def test_without_a_difference_in_score_there_is_no_pair() -> None:
     assert choose([turn(1.0)], 0.5) == "few" == choose([], 0.5)
     assert choose([turn(1.0, 90), turn(0.9, 10)], 2.0) == "no_better"  # the shorter one is not taught for it
     groups = [
-        Group("a", [1, 2], [turn(1.0, 20, 5), turn(0.0, 30, 6)], asked=2, questions=3, revealed=1),
-        Group("b", [3], [turn(0.5), turn(0.5)], questions=1),
-        Group("c", [], [], dropped="error", error="the line is dead"),
-        Group("d", [4], [], dropped="empty"),
+        group(0, turn(1.0, 20, 5), turn(0.0, 30, 6), asked=2, questions=3, revealed=1),
+        group(1, turn(0.5), turn(0.5), questions=1),
+        group(2, dropped="error", error="the line is dead"),
+        group(3, dropped="empty"),
     ]
     (pair,), left_out = pairs_of(groups, 0.0)
-    expected = {"scenario_id": "a", "prompt_ids": [1, 2], "chosen_ids": [5], "rejected_ids": [6], "chosen_score": 1.0,
-                "rejected_score": 0.0, "chosen_length": 20, "rejected_length": 30}  # fmt: skip
-    assert pair == Preference(**expected)  # type: ignore[arg-type]
+    assert pair == Preference([1, 0], turn(1.0, 20, 5), turn(0.0, 30, 6))
+    assert rounds.row(pair) == {"prompt_ids": [1, 0], "chosen_ids": [5], "rejected_ids": [6]}
     assert left_out == {"equal": 1, "error": 1, "empty": 1}
     figures = figures_of(groups, [pair], left_out)
     assert figures["dialogues"] == 4 and figures["pairs"] == 1 and figures["left_out"] == left_out
@@ -166,13 +169,10 @@ def test_all_final_turns_follow_the_recorded_tokens_of_one_dialogue(agent: Local
     assert any(len({tuple(each.ids) for each in group.finals}) > 1 for group in groups)
     pairs, left_out = pairs_of(groups, 0.0)
     assert pairs and len(pairs) + left_out.total() == 8
-    by_id = {group.scenario_id: group for group in groups}
+    by_prompt = {tuple(group.prompt_ids): group for group in groups}
     for pair in pairs:
-        group = by_id[pair.scenario_id]
-        assert pair.prompt_ids == group.prompt_ids
-        scores = {tuple(each.ids): each.score for each in group.finals}
-        assert scores[tuple(pair.chosen_ids)] == max(scores.values()) > min(scores.values())
-        assert scores[tuple(pair.rejected_ids)] == min(scores.values())
+        scores = [each.score for each in by_prompt[tuple(pair.prompt_ids)].finals]
+        assert pair.chosen.score == max(scores) > min(scores) == pair.rejected.score
 
 
 def test_sampled_again_without_chance_the_final_turn_is_the_same(agent: LocalModel) -> None:
@@ -225,7 +225,7 @@ def test_a_final_turn_earns_what_an_episode_earns() -> None:
     harm = graded.model_copy(update={"correct": False, "alignment": 1.5, "truncated": True})
     found = [finals.scored([9], each, half, reward) for each in (right, wrong, harm)]
     assert [each.score for each in found] == pytest.approx([0.5 + 0.75, 0.0, -0.5 - 0.25 - 0.5])
-    assert found[0] == Final([9], found[0].score, 6, True, 4.0)
+    assert found[0] == Final(ids=[9], score=found[0].score, length=6, correct=True, alignment=4.0)
 
 
 # failures
@@ -246,7 +246,7 @@ class DeadUser:
 def played(run: Path, world: World, agent: LocalModel, *words: str) -> dict[str, Any]:
     wanted = recipe(run, *words)
     players = rounds.Players(SCENARIOS, KNOWN, world)
-    rounds.play_pairs(wanted, 0, players, agent.model, agent.tokenizer)
+    rounds.play_round(wanted, 0, players, agent.model, agent.tokenizer)
     figures: dict[str, Any] = json.loads((run / "rounds" / "1" / "played.json").read_text())
     return figures
 
@@ -258,8 +258,9 @@ def test_a_dialogue_of_which_anything_failed_is_dropped_and_counted(tmp_path: Pa
     failed = figures["left_out"]["error"]
     assert 2 <= failed <= 3 and figures["dialogues"] == 8 and figures["episodes"] == 16
     assert figures["pairs"] + sum(figures["left_out"].values()) == 8
-    lines = (tmp_path / "rounds" / "1" / "pairs.jsonl").read_text().splitlines()
-    assert len(lines) == figures["pairs"] and not any(json.loads(each)["scenario_id"] == ids[2] for each in lines)
+    kept = rounds.dialogues(tmp_path / "rounds" / "1")
+    assert len(kept) == 8 - failed and ids[2] not in {each.scenario_id for each in kept}
+    assert len(pairs_of(kept, 0.0)[0]) == figures["pairs"]
 
 
 def test_a_dead_judge_stops_the_run_in_one_line(tmp_path: Path, agent: LocalModel) -> None:
@@ -267,6 +268,21 @@ def test_a_dead_judge_stops_the_run_in_one_line(tmp_path: Path, agent: LocalMode
     with pytest.raises(RunError, match=r"round 1: 6 of 6 dialogues failed, the first with: judge: .*asleep; repeat"):
         played(tmp_path, world, agent)
     assert not (tmp_path / "rounds").exists()
+    figures = played(tmp_path, WORLD, agent)  # repeated, with a judge that is awake
+    assert figures["dialogues"] == 6 and "error" not in figures["left_out"]
+
+
+def test_what_was_played_before_a_kill_is_not_played_again(tmp_path: Path, agent: LocalModel) -> None:
+    figures, folder = played(tmp_path, WORLD, agent), tmp_path / "rounds" / "1"
+    whole = rounds.dialogues(folder)
+    path = folder / "dialogues-0.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:4]) + lines[4][:50])
+    (folder / "played.json").unlink()
+    judge = Watched()
+    world = World(WORLD.user, judge, SCENARIOS, WORLD.question, WORLD.wondering)
+    assert played(tmp_path, world, agent) == figures
+    assert rounds.dialogues(folder) == whole and 0 < len(judge.shown) <= 8
 
 
 def test_a_round_without_a_pair_is_one_line(tmp_path: Path, agent: LocalModel) -> None:
@@ -280,13 +296,13 @@ def test_what_trl_refuses_of_a_trainer_is_one_line(tmp_path: Path, agent: LocalM
         rounds.trainer_of(wanted, agent.model, agent.tokenizer, pairs, tpo.settings(wanted))
 
 
-def test_a_broken_pair_is_one_line_that_names_it(tmp_path: Path) -> None:
+def test_a_broken_dialogue_is_one_line_that_names_it(tmp_path: Path) -> None:
     folder = tmp_path / "rounds" / "1"
     folder.mkdir(parents=True)
     (folder / "played.json").write_text("{}\n")
-    (folder / "pairs.jsonl").write_text('{"scenario_id": "a"}\n')
+    (folder / "dialogues-0.jsonl").write_text('{"scenario_id": "a"}\n')
     wanted = recipe(tmp_path)
-    with pytest.raises(DataError, match=r"rounds/1/pairs.jsonl:1: prompt_ids: Field required"):
+    with pytest.raises(DataError, match=r"rounds/1/dialogues-0.jsonl:1: place: Field required"):
         rounds.play_and_learn(wanted, 0, rounds.Players(SCENARIOS, KNOWN, WORLD), tpo.settings(wanted), [])
 
 
@@ -302,11 +318,11 @@ def test_the_loss_is_dpo_on_the_recorded_tokens(
     model, tokenizer = load_model("pocket-base")
     trainer = rounds.trainer_of(wanted, model, tokenizer, pairs, tpo.settings(wanted))
     batch = trainer.data_collator([trainer.train_dataset[index] for index in range(2)])
-    sides = [pair.prompt_ids + pair.chosen_ids for pair in pairs] + [p.prompt_ids + p.rejected_ids for p in pairs]
+    sides = [pair.prompt_ids + pair.chosen.ids for pair in pairs] + [p.prompt_ids + p.rejected.ids for p in pairs]
     seen = batch["attention_mask"].bool()
     assert [row[mask].tolist() for row, mask in zip(batch["input_ids"], seen, strict=True)] == sides
     own = batch["completion_mask"].sum(1).tolist()
-    assert own == [len(pair.chosen_ids) for pair in pairs] + [len(pair.rejected_ids) for pair in pairs]
+    assert own == [len(pair.chosen.ids) for pair in pairs] + [len(pair.rejected.ids) for pair in pairs]
     assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(0.6931472, abs=1e-5)
 
     torch.manual_seed(0)
@@ -370,8 +386,7 @@ def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.Ca
     again = tpo.run(recipe(killed, *words))
     assert again is not None and again["after"] == summary["after"]
     for place in ("1", "2"):
-        files = [(run / "rounds" / place / "pairs.jsonl").read_bytes() for run in (whole, killed)]
-        assert files[0] == files[1]
+        assert rounds.dialogues(whole / "rounds" / place) == rounds.dialogues(killed / "rounds" / place)
     for name, weight in weights(whole).items():
         torch.testing.assert_close(weights(killed)[name], weight, rtol=0, atol=1e-6, msg=name)
     start = load_file(BASE)

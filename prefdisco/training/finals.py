@@ -14,8 +14,10 @@ whole dialogue.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
+
+from pydantic import Field
 
 from prefdisco.conditions import parse_condition
 from prefdisco.config import RewardConfig
@@ -27,15 +29,14 @@ from prefdisco.llm.base import Conversation, ModelError, Sampling
 from prefdisco.llm.local import LocalModel
 from prefdisco.llm.loops import side_by_side
 from prefdisco.protocol import parse_turn, split_thinking
-from prefdisco.schema import Episode, Message, Scenario, Tokens
+from prefdisco.schema import Episode, Message, Record, Scenario, Tokens
 from prefdisco.training.pairs import must_answer
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import parts
 from prefdisco.world import World
 
 
-@dataclass(frozen=True)
-class Final:
+class Final(Record):
     """One final turn, graded: its tokens, end token included, its reward, and the characters of its response."""
 
     ids: list[int]
@@ -45,17 +46,17 @@ class Final:
     alignment: float
 
 
-@dataclass(frozen=True)
-class Group:
-    """The final turns of one dialogue, and the tokens before them that they share.
+class Group(Record):
+    """The final turns of one dialogue, and the tokens before them that they share. `place` is its number in the round.
 
     `asked` counts the turns that asked one question more. `dropped` says why there is nothing to compare: something
     failed with `error`, or the dialogue left no room for a final turn.
     """
 
+    place: int
     scenario_id: str
-    prompt_ids: list[int]
-    finals: list[Final]
+    prompt_ids: list[int] = Field(default_factory=list)
+    finals: list[Final] = Field(default_factory=list)
     asked: int = 0
     questions: int = 0
     revealed: int = 0
@@ -73,32 +74,40 @@ async def group_of(
     seed: int,
     budget: int,
     samples: int,
+    place: int = 0,
 ) -> Group:
     """Play one dialogue, sample its last turn until there are `samples` of it, and grade them.
 
     `sampling` is used for all turns; its seed is replaced. Only SpendingCapReached comes out.
     """
+    empty = Group(place=place, scenario_id=scenario.id)
     episode = await play(scenario, parse_condition(DISCOVERY), agent, world.user, sampling, seed, budget)
     if episode.error is not None or episode.tokens is None:
-        return Group(scenario.id, [], [], dropped="error", error=episode.error or "no tokens were recorded")
+        return failed(empty, episode.error or "no tokens were recorded")
     start = last_turn(episode.tokens)
     prompt, own = episode.tokens.ids[:start], episode.tokens.ids[start:]
     if not own:
-        return Group(scenario.id, prompt, [], dropped="empty")
+        return empty.model_copy(update={"dropped": "empty"})
     try:
         turns = [own, *await again(episode, agent, sampling, stable_seed("final", seed, scenario.id), samples - 1)]
     except ModelError as error:
-        return Group(scenario.id, prompt, [], dropped="error", error=describe(error))
+        return failed(empty, describe(error))
     may_ask = budget > 0 and not must_answer(episode)
     read = [(ids, final(episode, ids, agent, may_ask)) for ids in turns]
     answers = [(ids, answer) for ids, answer in read if answer is not None]
     verdicts = await judged([answer for _, answer in answers], scenario, world)
     for verdict in verdicts:
         if verdict.error is not None:
-            return Group(scenario.id, prompt, [], dropped="error", error=verdict.error)
+            return failed(empty, verdict.error)
     finals = [scored(ids, each, reference, reward) for (ids, _), each in zip(answers, verdicts, strict=True)]
+    found = {"prompt_ids": prompt, "finals": finals, "asked": len(turns) - len(finals)}
     revealed = sum(question.revealed is not None for question in episode.questions)
-    return Group(scenario.id, prompt, finals, len(turns) - len(finals), len(episode.questions), revealed)
+    return empty.model_copy(update={**found, "questions": len(episode.questions), "revealed": revealed})
+
+
+def failed(empty: Group, error: str) -> Group:
+    """A dialogue that is dropped for this error."""
+    return empty.model_copy(update={"dropped": "error", "error": error})
 
 
 def last_turn(tokens: Tokens) -> int:
@@ -167,4 +176,5 @@ async def judged(answers: Sequence[Episode], scenario: Scenario, world: World) -
 def scored(ids: list[int], verdict: Episode, reference: Reference, reward: RewardConfig) -> Final:
     """A graded final turn with the reward that an episode which ends with it has (training/rewards.py)."""
     score = sum(weight * part(verdict, reference) for part, weight in parts(reward).values())
-    return Final(ids, score, len(verdict.response), bool(verdict.correct), verdict.graded_alignment)
+    right, alignment = bool(verdict.correct), verdict.graded_alignment
+    return Final(ids=ids, score=score, length=len(verdict.response), correct=right, alignment=alignment)

@@ -14,26 +14,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean, pstdev
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from prefdisco.bootstrap import SMALLEST
-from prefdisco.schema import Record
 from prefdisco.training.finals import Final, Group
 
 Reason = Literal["error", "empty", "few", "equal", "no_better"]
 
 
-class Preference(Record):
-    """What DPO learns from: two final turns of one dialogue. Ids as they were generated, lengths in characters."""
+class Preference(NamedTuple):
+    """What DPO learns from: the tokens of a dialogue, as they were generated, and two final turns that may follow."""
 
-    scenario_id: str
     prompt_ids: list[int]
-    chosen_ids: list[int]
-    rejected_ids: list[int]
-    chosen_score: float
-    rejected_score: float
-    chosen_length: int
-    rejected_length: int
+    chosen: Final
+    rejected: Final
 
 
 def standardized(values: Sequence[float]) -> list[float]:
@@ -68,13 +62,7 @@ def pairs_of(groups: Sequence[Group], rho: float) -> tuple[list[Preference], Cou
         if isinstance(found, str):
             left_out[found] += 1
             continue
-        chosen, rejected = found
-        both = {
-            f"{name}_{part}": getattr(each, part)
-            for name, each in (("chosen", chosen), ("rejected", rejected))
-            for part in ("ids", "score", "length")
-        }
-        pairs.append(Preference(scenario_id=group.scenario_id, prompt_ids=group.prompt_ids, **both))
+        pairs.append(Preference(group.prompt_ids, *found))
     return pairs, left_out
 
 
@@ -95,6 +83,7 @@ def figures_of(groups: Sequence[Group], pairs: Sequence[Preference], left_out: C
         figures["precision"] = sum(group.revealed for group in played) / max(questions, 1)
     for name in ("score", "accuracy", "alignment", "length") if finals else ():
         figures[name] = fmean(getattr(each, "correct" if name == "accuracy" else name) for each in finals)
-    for name in ("chosen_score", "rejected_score", "chosen_length", "rejected_length") if pairs else ():
-        figures[name] = fmean(getattr(pair, name) for pair in pairs)
+    for side in ("chosen", "rejected") if pairs else ():
+        for name in ("score", "length"):
+            figures[f"{side}_{name}"] = fmean(getattr(getattr(pair, side), name) for pair in pairs)
     return figures

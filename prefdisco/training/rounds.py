@@ -1,10 +1,11 @@
 """A round of thought preference optimization: play, make pairs, learn from them with DPO.
 
-RUN/rounds/N/pairs.jsonl      what is learned from
-RUN/rounds/N/played.json      how the playing went; written when the pairs are
-RUN/rounds/N/checkpoint/      the weights after the round; those of the last round only
-RUN/rounds/N/round.json       the round's entry in the history; written last
-RUN/trainer/round-N/          the trainer's saves, until the round is over
+RUN/rounds/N/dialogues-P.jsonl  the dialogues that process P played, with all their final turns, as they end; none that
+                                failed
+RUN/rounds/N/played.json        how the playing went; written when it is over
+RUN/rounds/N/checkpoint/        the weights after the round; those of the last round only
+RUN/rounds/N/round.json         the round's entry in the history; written last
+RUN/trainer/round-N/            the trainer's saves, until the round is over
 
 A run that is killed goes on with the last of these that is complete. The reference model of a round is the model that
 it started from, and its optimizer and learning rate start anew.
@@ -29,13 +30,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from trl import DPOConfig
 
 from prefdisco.config import ConfigError, RLRecipe
-from prefdisco.files import RunError, atomic_write, writing
+from prefdisco.files import RunError, append_line, atomic_write, read_complete_lines, writing
 from prefdisco.hashing import stable_seed
 from prefdisco.llm.base import Sampling
 from prefdisco.llm.limits import SpendingCapReached
 from prefdisco.llm.local import LocalModel, load
 from prefdisco.llm.loops import run, side_by_side
-from prefdisco.schema import Scenario, read_jsonl, write_jsonl
+from prefdisco.schema import Scenario, parse_line
 from prefdisco.training.dpo import PairTrainer
 from prefdisco.training.finals import Group, group_of
 from prefdisco.training.preferences import Preference, figures_of, pairs_of
@@ -47,8 +48,7 @@ from prefdisco.training.stages import whole
 from prefdisco.training.tracking import RecipeInWandb
 from prefdisco.world import World
 
-PAIRS, PLAYED, CHECKPOINT, ENTRY = "pairs.jsonl", "played.json", "checkpoint", "round.json"
-ROWS = ("prompt_ids", "chosen_ids", "rejected_ids")
+DIALOGUES, PLAYED, CHECKPOINT, ENTRY = "dialogues", "played.json", "checkpoint", "round.json"
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,9 @@ def play_and_learn(
     set_seed(recipe.seed)
     model, tokenizer = load(start.model, dtype=recipe.dtype)
     state = PartialState()
-    if not (folder / PLAYED).exists():
-        play_pairs(recipe, number, players, model, tokenizer)
-        state.wait_for_everyone()
-    pairs = list(read_jsonl(folder / PAIRS, Preference))
+    over = (folder / PLAYED).exists()
+    groups = dialogues(folder) if over else play_round(recipe, number, players, model, tokenizer)
+    pairs = pairs_of(groups, recipe.tpo.rho)[0]
     arguments.output_dir = str(Path(str(arguments.output_dir)) / f"round-{number + 1}")
     trainer = trainer_of(recipe, model, tokenizer, pairs, arguments, watching)
     with writing(Path(recipe.run)):
@@ -126,7 +125,7 @@ def trainer_of(
             model=model,
             ref_model=copy.deepcopy(model).requires_grad_(False) if needed else None,
             args=arguments,
-            train_dataset=Dataset.from_list([pair.model_dump(include={*ROWS}) for pair in pairs]),
+            train_dataset=Dataset.from_list([row(pair) for pair in pairs]),
             processing_class=copy.deepcopy(tokenizer),  # TRL may give it a padding token
             peft_config=LoraConfig(**recipe.peft) if recipe.peft else None,
             optimizer=recipe.optimizer,
@@ -136,54 +135,80 @@ def trainer_of(
         raise ConfigError(f"{recipe.where('trainer')}: trainer: {str(error).partition(chr(10))[0]}") from None
 
 
-def play_pairs(
+def row(pair: Preference) -> dict[str, list[int]]:
+    """A pair as DPOTrainer's collator takes it."""
+    return {"prompt_ids": pair.prompt_ids, "chosen_ids": pair.chosen.ids, "rejected_ids": pair.rejected.ids}
+
+
+def dialogues(folder: Path) -> list[Group]:
+    """The dialogues of a round that were played without a failure, by their places. Raises DataError."""
+    found = [
+        parse_line(line, Group, f"{path}:{number}")
+        for path in sorted(folder.glob(f"{DIALOGUES}-*.jsonl"))
+        for number, line in enumerate(read_complete_lines(path), 1)
+    ]
+    return sorted(found, key=lambda group: group.place)
+
+
+def play_round(
     recipe: RLRecipe, number: int, players: Players, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> None:
-    """Play the dialogues of round `number`, each process its share, and write their pairs."""
+) -> list[Group]:
+    """Play what is missing of round `number`, each process its share; returns all of it on every process."""
     state, folder = PartialState(), folder_of(recipe, number)
-    count = recipe.tpo.episodes // recipe.tpo.samples
-    mine = range(state.process_index, count, state.num_processes)
+    count, before = recipe.tpo.episodes // recipe.tpo.samples, dialogues(folder)
+    state.wait_for_everyone()  # all have read the same
+    missing = sorted({*range(count)} - {group.place for group in before})
+    mine = missing[state.process_index :: state.num_processes]
+    agent = LocalModel(model, tokenizer, recipe.rollout.batch_size)
     try:
-        own = run(play_groups(recipe, number, players, LocalModel(model, tokenizer, recipe.rollout.batch_size), mine))
+        own = run(play_groups(recipe, number, players, agent, mine))
     except SpendingCapReached as error:
         raise RunError(f"{error}; raise remote.max_usd and repeat the command") from None
-    everyone = gather_object(list(own.items())) if state.num_processes > 1 else list(own.items())
-    groups = [group for _, group in sorted(everyone, key=lambda each: each[0])]
+    everyone = gather_object(own) if state.num_processes > 1 else own
+    groups = sorted([*before, *everyone], key=lambda group: group.place)
     failed = [group.error for group in groups if group.dropped == "error"]
     place = f"{recipe.run}: round {number + 1}"
     if len(failed) > MOST_FAILED * count:
         raise RunError(
             f"{place}: {len(failed)} of {count} dialogues failed, the first with: {failed[0]}; repeat the command to "
-            "play the round again"
+            "play those that failed again"
         )
     pairs, left_out = pairs_of(groups, recipe.tpo.rho)
     if not pairs:
         raise RunError(
             f"{place} left no pair to learn from: of {count} dialogues {dict(left_out)}; raise tpo.episodes or "
-            "rollout.temperature"
+            "rollout.temperature, in another run folder"
         )
     if state.is_main_process:
-        write_jsonl(folder / PAIRS, pairs)
         figures = {"episodes": recipe.tpo.episodes, **figures_of(groups, pairs, left_out)}
         atomic_write(folder / PLAYED, json.dumps(figures, indent=2) + "\n")
+    state.wait_for_everyone()
+    return groups
 
 
 async def play_groups(
     recipe: RLRecipe, number: int, players: Players, agent: LocalModel, places: Sequence[int]
-) -> dict[int, Group]:
-    """The dialogues at these places of round `number`; rounds go through the scenarios one after another."""
+) -> list[Group]:
+    """The dialogues at these places of round `number`, written as they end.
+
+    Rounds go through the scenarios one after another.
+    """
+    path = folder_of(recipe, number) / f"{DIALOGUES}-{PartialState().process_index}.jsonl"
     settings, tpo = recipe.rollout, recipe.tpo
     sampling = Sampling(temperature=settings.temperature, top_p=tpo.top_p, max_tokens=settings.max_tokens)
     first = number * (tpo.episodes // tpo.samples)
-    found: dict[int, Group] = {}
+    found: list[Group] = []
 
     async def one(place: int) -> None:
         scenario = players.scenarios[(first + place) % len(players.scenarios)]
         seed = stable_seed("tpo", recipe.seed, number, place)
-        found[place] = await group_of(
+        group = await group_of(
             scenario, agent, players.world, players.references[scenario.id], recipe.reward,
-            sampling, seed, settings.budget, tpo.samples,
+            sampling, seed, settings.budget, tpo.samples, place,
         )  # fmt: skip
+        found.append(group)
+        if group.dropped != "error":
+            append_line(path, group.model_dump_json())
         bar.update()
 
     with tqdm(total=len(places), desc=f"round {number + 1}", delay=3) as bar:
