@@ -265,29 +265,30 @@ def test_a_dialogue_of_which_anything_failed_is_dropped_and_counted(tmp_path: Pa
 
 def test_a_dead_judge_stops_the_run_in_one_line(tmp_path: Path, agent: LocalModel) -> None:
     world = World(WORLD.user, Watched([each.id for each in SCENARIOS]), SCENARIOS, WORLD.question, WORLD.wondering)
-    with pytest.raises(RunError, match=r"round 1: 6 of 6 dialogues failed, the first with: judge: .*asleep; repeat"):
-        played(tmp_path, world, agent)
+    with pytest.raises(RunError, match=r"round 1: 2 of 2 dialogues failed, the first with: judge: .*asleep; repeat"):
+        played(tmp_path, world, agent, "tpo.episodes=8")
     assert not (tmp_path / "rounds").exists()
-    figures = played(tmp_path, WORLD, agent)  # repeated, with a judge that is awake
-    assert figures["dialogues"] == 6 and "error" not in figures["left_out"]
+    figures = played(tmp_path, WORLD, agent, "tpo.episodes=8")  # repeated, with a judge that is awake
+    assert figures["dialogues"] == 2 and "error" not in figures["left_out"]
 
 
 def test_what_was_played_before_a_kill_is_not_played_again(tmp_path: Path, agent: LocalModel) -> None:
-    figures, folder = played(tmp_path, WORLD, agent), tmp_path / "rounds" / "1"
+    words = ["tpo.episodes=8", "tpo.samples=2"]
+    figures, folder = played(tmp_path, WORLD, agent, *words), tmp_path / "rounds" / "1"
     whole = rounds.dialogues(folder)
     path = folder / "dialogues-0.jsonl"
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(lines[:4]) + lines[4][:50])
+    path.write_text("".join(lines[:2]) + lines[2][:50])
     (folder / "played.json").unlink()
     judge = Watched()
     world = World(WORLD.user, judge, SCENARIOS, WORLD.question, WORLD.wondering)
-    assert played(tmp_path, world, agent) == figures
-    assert rounds.dialogues(folder) == whole and 0 < len(judge.shown) <= 8
+    assert played(tmp_path, world, agent, *words) == figures
+    assert rounds.dialogues(folder) == whole and 0 < len(judge.shown) <= 4
 
 
 def test_a_round_without_a_pair_is_one_line(tmp_path: Path, agent: LocalModel) -> None:
-    with pytest.raises(RunError, match=r"round 1 left no pair to learn from: of 6 dialogues .*'equal'"):
-        played(tmp_path, WORLD, agent, "rollout.temperature=0.001")
+    with pytest.raises(RunError, match=r"round 1 left no pair to learn from: of 2 dialogues .*'equal'"):
+        played(tmp_path, WORLD, agent, "tpo.episodes=8", "rollout.temperature=0.001")
 
 
 def test_what_trl_refuses_of_a_trainer_is_one_line(tmp_path: Path, agent: LocalModel, groups: list[Group]) -> None:
@@ -404,6 +405,30 @@ def test_adapters_muon_and_an_anchor_learn_over_rounds(tmp_path: Path, words: li
     start = load_file(BASE)
     changed = [name for name, weight in weights(tmp_path).items() if not torch.equal(weight, start[name])]
     assert start.keys() == weights(tmp_path).keys() and changed
+
+
+def test_two_processes_play_and_learn_the_same(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    one, two = tmp_path / "one", tmp_path / "two"
+    words = [*SMALL, "tpo.rounds=1", "tpo.episodes=16", "trainer.per_device_train_batch_size=4"]
+    for run in (one, two):
+        references.write(run / references.FOLDER, KNOWN)
+    tpo.train(load(RLRecipe, [*words, f"run={one}"]), one / references.FOLDER)
+    command = [
+        *(str(Path(sys.executable).parent / "accelerate"), "launch", "--multi_gpu", "--num_processes", "2"),
+        *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+        *("--num_cpu_threads_per_process", "1", "--main_process_port", "29723", "tests/launched_rl.py"),
+        *(*words, "trainer.per_device_train_batch_size=2", f"run={two}"),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=400, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ours, theirs = (json.loads((run / "trained.json").read_text())["history"][0] for run in (one, two))
+    assert {file.name for file in (two / "rounds" / "1").glob("*.jsonl")} == {"dialogues-0.jsonl", "dialogues-1.jsonl"}
+    assert rounds.dialogues(one / "rounds" / "1") == rounds.dialogues(two / "rounds" / "1")
+    (ours_log,), (theirs_log,) = ours.pop("log"), theirs.pop("log")
+    assert theirs == ours and ours["pairs"] % 2 == 0
+    assert theirs_log["grad_norm"] == pytest.approx(ours_log["grad_norm"], rel=1e-2)
 
 
 @pytest.mark.parametrize(
