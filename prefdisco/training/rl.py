@@ -25,7 +25,7 @@ from prefdisco.scenarios import load_scenarios
 from prefdisco.schema import Scenario
 from prefdisco.training import references
 from prefdisco.training.anchor import Anchor
-from prefdisco.training.checks import check_model, check_precision, check_world
+from prefdisco.training.checks import check_model, check_objective, check_precision, check_world
 from prefdisco.training.grpo import DialogueTrainer
 from prefdisco.training.multiplier import multiplier
 from prefdisco.training.processes import gathered, strategy
@@ -109,6 +109,7 @@ def settings(recipe: RLRecipe) -> GRPOConfig:
             raise ConfigError(f"{place}: set {ELSEWHERE[key]} instead")
         if key in UNUSED or key.startswith("vllm_"):
             raise ConfigError(f"{place} has no meaning: dialogues are played by the recipe's own model; remove it")
+    check_objective(recipe)
     rollout, every = recipe.rollout, recipe.watch.every
     watched: dict[str, Any] = {
         "eval_strategy": "steps",
