@@ -48,10 +48,13 @@ __all__ = [
     "RolloutConfig",
     "SFTRecipe",
     "ScenarioConfig",
+    "ShowConfig",
+    "TPOConfig",
     "TeachConfig",
     "TokenizerConfig",
     "TrainRecipe",
     "Variant",
+    "WatchConfig",
     "check_trainer",
     "find_recipe",
     "help_text",
@@ -258,6 +261,11 @@ class RewardConfig(Section):
     information: float = Field(
         default=2.0, ge=0, description="weight of what its answer was worth, for the tokens of each question; 0: off"
     )
+    credit: Literal["gain", "regret"] = Field(
+        default="gain",
+        description="worth of an answer: what it added to the expected alignment; or what the question was expected to "
+        "add, less than the best one, where the user can tell what a question is about (Pocket's)",
+    )
     belief: BeliefName = Field(
         default="exact",
         description="what an answer's worth is read from: the exact posterior (Pocket), or a model that is learned "
@@ -300,15 +308,36 @@ class WatchConfig(Section):
     )
 
 
+class TPOConfig(Section):
+    """With objective=tpo: rounds of dialogues that end in several ways, the best and the worst a pair (docs/tpo.md)."""
+
+    rounds: int = Field(default=4, ge=1, description="times that the model plays, then learns from its own pairs")
+    episodes: int = Field(
+        default=512, ge=2, description="final turns sampled in a round, `samples` in each dialogue; each is an episode"
+    )
+    samples: int = Field(default=8, ge=2, description="final turns sampled in one dialogue, of which two are a pair")
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, description="probability of the likeliest tokens that all turns are drawn from"
+    )
+    rho: float = Field(
+        default=0.0, ge=0, description="weight of a response's length against its score, both normalized in a dialogue"
+    )
+
+
 class RLRecipe(TrainRecipe):
-    """What train/rl.py does; `trainer` takes the field names of trl.GRPOConfig."""
+    """What train/rl.py does; `trainer` takes the field names of trl.GRPOConfig, with objective=tpo trl.DPOConfig's."""
 
     kind: Literal["rl"] = Field(default="rl", description="what the recipe is for")
+    objective: Literal["grpo", "tpo"] = Field(
+        default="grpo",
+        description="grpo: whole episodes against their group; tpo: pairs of final turns, see section tpo",
+    )
     model: str = Field(default="runs/selfdistill/checkpoint", description="a folder, a Hub id, or pocket-base")
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
     constraint: ConstraintConfig = ConstraintConfig()
     watch: WatchConfig = WatchConfig()
+    tpo: TPOConfig = TPOConfig()
 
 
 class CorpusConfig(Section):

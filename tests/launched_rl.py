@@ -1,4 +1,6 @@
-"""What `accelerate launch` starts in tests/test_rl.py: the training alone, with references that are there already.
+"""What `accelerate launch` starts in tests/test_rl.py and tests/test_tpo.py: the training alone.
+
+The references must be there already.
 
 python tests/launched_rl.py key=value ...
 """
@@ -9,10 +11,10 @@ import sys
 from pathlib import Path
 
 from prefdisco.config import RLRecipe, load
-from prefdisco.training import references, rl
+from prefdisco.training import references, rl, tpo
 from prefdisco.training.stages import launched
 
 if __name__ == "__main__":
     recipe = load(RLRecipe, sys.argv[1:])
     launched(recipe)
-    rl.train(recipe, Path(recipe.run) / references.FOLDER)
+    {"grpo": rl, "tpo": tpo}[recipe.objective].train(recipe, Path(recipe.run) / references.FOLDER)

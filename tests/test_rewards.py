@@ -16,10 +16,10 @@ from prefdisco.pocket.belief import belief as exact
 from prefdisco.pocket.scenarios import scenarios
 from prefdisco.schema import Episode, Question, Scenario
 from prefdisco.training import references, rewards
-from prefdisco.training.credit import by_token, centred, information
+from prefdisco.training.credit import by_token, centred, information, regrets
 from prefdisco.training.multiplier import multiplier
 from prefdisco.training.references import Reference
-from prefdisco.training.rollouts import Rollout, report, tokens
+from prefdisco.training.rollouts import Rollout, nobody_knows, report, tokens
 
 SCENARIOS = scenarios("train", 8, 0)
 
@@ -119,16 +119,34 @@ def test_information_adds_up_to_what_all_answers_are_worth(kind: str) -> None:
         for preference in scenario.profile:
             after = after.answer(preference.attribute, preference.value)
         names = [preference.attribute for preference in scenario.profile]
-        gains = information(dialogue(scenario, names), scenario, before)
+        gains = information(dialogue(scenario, names), scenario, before, nobody_knows)
         assert sum(gains) == pytest.approx(after.expected_alignment() - before.expected_alignment())
         assert max(gains) > 0.1
+
+
+def test_regret_is_what_the_best_question_would_be_expected_to_bring_more() -> None:
+    scenario = SCENARIOS[0]
+    start = exact(scenario)
+    gains = start.gains()
+    best, worst = max(gains, key=lambda name: gains[name]), min(gains, key=lambda name: gains[name])
+    assert regrets(dialogue(scenario, [None]), scenario, start, lambda text: best) == [0.0]
+    assert regrets(dialogue(scenario, [None]), scenario, start, lambda text: worst) == [gains[worst] - gains[best]]
+    assert regrets(dialogue(scenario, [None]), scenario, start, lambda text: None) == [-gains[best]]
+    expected = sum(
+        chance * (start.answer(worst, value).expected_alignment() - start.expected_alignment())
+        for chance, value in start.outcomes(worst)
+    )
+    assert expected == pytest.approx(gains[worst]), "the gain's mean over the possible answers"
 
 
 def test_a_question_again_or_about_nothing_brings_nothing() -> None:
     scenario = SCENARIOS[0]
     first = scenario.profile[0].attribute
-    gains = information(dialogue(scenario, [first, first, None]), scenario, exact(scenario))
+    gains = information(dialogue(scenario, [first, first, None]), scenario, exact(scenario), nobody_knows)
     assert gains[0] != 0 and gains[1:] == [0, 0]
+    after = exact(scenario).answer(first, scenario.profile[0].value)
+    found = regrets(dialogue(scenario, [first, first, None]), scenario, exact(scenario), nobody_knows)
+    assert found[1:] == [-max(after.gains().values())] * 2
 
 
 def test_no_preference_is_an_answer_where_the_question_is_understood() -> None:
@@ -138,7 +156,7 @@ def test_no_preference_is_an_answer_where_the_question_is_understood() -> None:
     other = next(name for name in start.candidates if name not in wanted)
     gains = information(dialogue(scenario, [None]), scenario, start, lambda text: other)
     assert gains == [start.answer(other, None).expected_alignment() - start.expected_alignment()]
-    assert information(dialogue(scenario, [None]), scenario, start) == [0.0]
+    assert information(dialogue(scenario, [None]), scenario, start, nobody_knows) == [0.0]
 
 
 def test_credits_compare_the_same_question_of_the_same_group() -> None:

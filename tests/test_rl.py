@@ -26,6 +26,7 @@ from prefdisco.training import references, rewards, rl
 from prefdisco.training.credit import information
 from prefdisco.training.grpo import DialogueTrainer, cut
 from prefdisco.training.references import Reference
+from prefdisco.training.rollouts import nobody_knows
 from prefdisco.users import Reply
 from prefdisco.world import World, world_of
 
@@ -233,6 +234,8 @@ def test_scenarios_of_a_file_are_learned_from_with_a_learned_belief(tmp_path: Pa
     words = [f"scenarios.source={file}", f"scenarios.eval_source={file}", f"eval.user={server}", f"eval.judge={server}"]
     pocket = world_of(SCENARIOS)
     world = World(Telling(), pocket.judge, elsewhere, pocket.question, pocket.wondering)
+    with pytest.raises(ConfigError, match="user telling does not tell what a question is about"):
+        rl.trainer_of(recipe(tmp_path, "reward.belief=bayesian", "reward.credit=regret", *words), KNOWN, world)
     trainer = rl.trainer_of(recipe(tmp_path, "reward.belief=bayesian", *words), KNOWN, world)
     inputs, batch = batch_of(trainer)
     known = learn("bayesian", elsewhere)
@@ -240,7 +243,7 @@ def test_scenarios_of_a_file_are_learned_from_with_a_learned_belief(tmp_path: Pa
     assert sum(len(row["rollout"].gains) for row in inputs) > 4
     for row in inputs:
         rollout, scenario = row["rollout"], by_id[row["rollout"].episode.scenario_id]
-        gains = information(rollout.episode, scenario, known(scenario))
+        gains = information(rollout.episode, scenario, known(scenario), nobody_knows)
         assert rollout.gains == [gain / rollout.reference.unit for gain in gains]
         assert not gains or gains[0] != 0
     assert batch["advantages"].dim() == 2

@@ -2,6 +2,7 @@
 
 accelerate launch train/rl.py recipe=grpo
 accelerate launch train/rl.py recipe=grpo_small reward.information=0 seed=1 run=runs/outcome-only-1
+accelerate launch train/rl.py recipe=tpo
 """
 
 import sys
@@ -15,14 +16,15 @@ USAGE = "usage: accelerate launch train/rl.py recipe=NAME [key=value ...] [--dry
 @friendly("rl")
 def main() -> None:
     recipe, dry_run = configure(RLRecipe, sys.argv[1:], USAGE)
-    from prefdisco.training import rl
+    from prefdisco.training import rl, tpo
     from prefdisco.training.processes import is_main
 
+    training = {"grpo": rl, "tpo": tpo}[recipe.objective]
     if dry_run:
         if is_main():
-            print(f"{recipe.to_yaml()}\n{rl.describe(recipe)}")
+            print(f"{recipe.to_yaml()}\n{training.describe(recipe)}")
     else:
-        rl.run(recipe)
+        training.run(recipe)
 
 
 if __name__ == "__main__":

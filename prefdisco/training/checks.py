@@ -15,11 +15,17 @@ from accelerate.utils import is_deepspeed_available
 from transformers import PreTrainedConfig
 from trl import SFTConfig
 
-from prefdisco.config import ConfigError, SFTRecipe, TrainRecipe
+from prefdisco.config import ConfigError, RLRecipe, SFTRecipe, TrainRecipe
 from prefdisco.training.processes import strategy
 from prefdisco.users import POCKET_USERS
 
 SEPARATED = {"full_attention", "sliding_attention"}  # kinds of layers whose masks know the borders
+
+# objective -> sections, or single keys of them, that it does not look at
+NO_MEANING = {
+    "grpo": ("tpo",),
+    "tpo": ("constraint", "watch", "reward.question", "reward.information", "reward.credit", "reward.belief"),
+}
 
 
 def is_flat(arguments: SFTConfig) -> bool:
@@ -49,6 +55,19 @@ def check_launch(recipe: TrainRecipe) -> None:
             f"{recipe.where('trainer.bf16')}: trainer.bf16: on a CPU, DeepSpeed trains in float32 only; "
             "set trainer.bf16=false"
         )
+
+
+def check_objective(recipe: RLRecipe) -> None:
+    """Raise ConfigError for a key that was given another value than its default, and means nothing to the objective."""
+    for key in NO_MEANING[recipe.objective]:
+        name, _, field = key.partition(".")
+        section = getattr(recipe, name)
+        for each in [field] if field else type(section).model_fields:
+            if getattr(section, each) != type(section).model_fields[each].default:
+                word = f"{name}.{each}"
+                raise ConfigError(
+                    f"{recipe.where(word)}: {word} has no meaning with objective={recipe.objective}; remove it"
+                )
 
 
 def check_model(recipe: TrainRecipe) -> None:

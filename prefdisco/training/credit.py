@@ -5,19 +5,21 @@ A belief about the person, which knows the population, says how well the best pl
 episodes of one scenario, the k-th questions are compared with each other, so that a first question, which always
 brings more, is no better for being the first:
 
-    c[i,k] = (E[alignment | answers 1..k] - E[alignment | answers 1..k-1]) / unit         of episode i
+    c[i,k] = (E[alignment | answers 1..k] - E[alignment | answers 1..k-1]) / unit         of episode i: "gain"
+    c[i,k] = (expected gain of the question asked - that of the best question) / unit     "regret"
     C[i,k] = c[i,k] - mean over the episodes j with a k-th question of c[j,k]
     A[i,t] = outcome advantage of episode i + weight * C[i,k] if token t is in the turn that asked question k
 
 As the outcome advantage, C is divided by its standard deviation over the group (or the batch) where
-`trainer.scale_rewards` says so. The idea is potential-based shaping (Ng et al., 1999) with that expectation as the
-potential, given to the turn that earned it and to no turn before it.
+`trainer.scale_rewards` says so. The gain is potential-based shaping (Ng et al., 1999) with that expectation as the
+potential, given to the turn that earned it and to no turn before it. The regret leaves out the luck of the answer and
+what the place was worth: over the possible answers, its mean is that of the gain less the best question's own.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from statistics import fmean, stdev
 
 from prefdisco.elicitation.policies import Belief
@@ -29,25 +31,43 @@ Gains = Sequence[float] | None  # of the questions of an episode, None for one t
 
 
 def information(
-    episode: Episode, scenario: Scenario, belief: Belief, asked: Callable[[str], str | None] = lambda question: None
+    episode: Episode, scenario: Scenario, belief: Belief, asked: Callable[[str], str | None]
 ) -> list[float]:
     """Alignment points that each question's answer added to the expected alignment of the best plan.
 
     A question that revealed nothing tells that there is no such preference where `asked(question)` knows what it was
     about, and nothing otherwise. What was answered before adds nothing.
     """
-    gains = []
+    return [
+        after.expected_alignment() - before.expected_alignment()
+        for before, _, after in course(episode, scenario, belief, asked)
+    ]
+
+
+def regrets(episode: Episode, scenario: Scenario, belief: Belief, asked: Callable[[str], str | None]) -> list[float]:
+    """Alignment points that each question was expected to bring less than the best one at that place: 0 or negative.
+
+    What an answer will be is not known when its question is asked, so the luck of it is left out. A question that is
+    about nothing, or was asked before, is expected to bring 0.
+    """
+    found = []
+    for before, attribute, _ in course(episode, scenario, belief, asked):
+        gains = before.gains()
+        found.append(gains.get(attribute or "", 0.0) - max([0.0, *gains.values()]))
+    return found
+
+
+def course(
+    episode: Episode, scenario: Scenario, belief: Belief, asked: Callable[[str], str | None]
+) -> Iterator[tuple[Belief, str | None, Belief]]:
+    """For each question: the belief before it, the attribute that it is about where that is known, the belief after."""
     for question in episode.questions:
-        attribute = question.revealed or asked(question.text)
-        known = {name for name, _ in belief.answered}
-        if attribute is None or attribute in known:
-            gains.append(0.0)
-            continue
-        preference = scenario.preference(attribute) if question.revealed else None
-        after = belief.answer(attribute, preference.value if preference else None)
-        gains.append(after.expected_alignment() - belief.expected_alignment())
+        attribute, after = question.revealed or asked(question.text), belief
+        if attribute is not None and attribute not in {name for name, _ in belief.answered}:
+            preference = scenario.preference(attribute) if question.revealed else None
+            after = belief.answer(attribute, preference.value if preference else None)
+        yield belief, attribute, after
         belief = after
-    return gains
 
 
 def centred(groups: Sequence[Hashable], gains: Sequence[Gains], scale: str = "none") -> list[list[float]]:

@@ -25,7 +25,7 @@ from prefdisco.scenarios import load_scenarios
 from prefdisco.schema import Scenario
 from prefdisco.training import references
 from prefdisco.training.anchor import Anchor
-from prefdisco.training.checks import check_model, check_precision, check_world
+from prefdisco.training.checks import check_model, check_objective, check_precision, check_world
 from prefdisco.training.engines import engine_arguments, starting
 from prefdisco.training.grpo import DialogueTrainer
 from prefdisco.training.multiplier import multiplier
@@ -37,6 +37,7 @@ from prefdisco.training.saves import last_save
 from prefdisco.training.stages import conduct, launched, save, trainer_arguments, whole
 from prefdisco.training.tracking import RecipeInWandb
 from prefdisco.training.watch import Collapse, Watch
+from prefdisco.users import TransparentUser
 from prefdisco.world import World, belief_of, recipe_world
 
 # fields of GRPOConfig that would change nothing, or contradict another section of the recipe
@@ -109,6 +110,7 @@ def settings(recipe: RLRecipe) -> GRPOConfig:
             raise ConfigError(f"{place}: set {ELSEWHERE[key]} instead")
         if key in UNUSED:
             raise ConfigError(f"{place} has no meaning: dialogues are played by the recipe's own model; remove it")
+    check_objective(recipe)
     rollout, every = recipe.rollout, recipe.watch.every
     watched: dict[str, Any] = {
         "eval_strategy": "steps",
@@ -183,6 +185,11 @@ def trainer_of(recipe: RLRecipe, known: Mapping[str, Reference], world: World | 
     arguments, (scenarios, watched), settled = settings(recipe), drawn_scenarios(recipe), recipe.rollout
     model, tokenizer = load(recipe.model, device="cpu", dtype=recipe.dtype)
     world = world or recipe_world(recipe, scenarios, Account(recipe.remote), settled.user, settled.judge)
+    if recipe.reward.credit == "regret" and not isinstance(world.user, TransparentUser):
+        raise ConfigError(
+            f"{recipe.where('reward.credit')}: reward.credit=regret: user {world.user.name} does not tell what a "
+            "question is about; set reward.credit=gain"
+        )
     belief = belief_of(recipe.reward.belief, scenarios, scenarios, "reward.belief")
     rollouts = Rollouts(recipe, scenarios, known, world, belief)
     check_groups(recipe, arguments, len(rollouts.scenarios))

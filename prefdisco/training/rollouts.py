@@ -27,7 +27,7 @@ from prefdisco.llm.limits import SpendingCapReached
 from prefdisco.llm.loops import run, side_by_side
 from prefdisco.metrics import revealed_weight
 from prefdisco.schema import Episode, Scenario
-from prefdisco.training.credit import information
+from prefdisco.training.credit import information, regrets
 from prefdisco.training.engines import agent_of, awake
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import alignment
@@ -127,9 +127,15 @@ class Rollouts:
             return Rollout(episode, reference, None, "error")
         if episode.tokens is None or not any(episode.tokens.mask):
             return Rollout(episode, reference, None, "empty")
-        asked = {"asked": user.attribute_of} if isinstance(user, TransparentUser) else {}
-        gains = information(episode, scenario, self.belief(scenario), **asked)
+        asked = user.attribute_of if isinstance(user, TransparentUser) else nobody_knows
+        credit = regrets if self.recipe.reward.credit == "regret" else information
+        gains = credit(episode, scenario, self.belief(scenario), asked)
         return Rollout(episode, reference, [gain / reference.unit for gain in gains])
+
+
+def nobody_knows(question: str) -> str | None:
+    """What a question is about, of a user who does not tell."""
+    return None
 
 
 def tokens(rollout: Rollout, end: int) -> tuple[list[int], list[int], list[int], list[float]]:
