@@ -35,6 +35,7 @@ from prefdisco.world import recipe_world
 FOLDER, REFERENCES = "references", "references.json"
 CONDITIONS = ("baseline", "oracle")
 KEPT = ("baseline", "oracle", "accuracy")
+PLAYED = {"temperature", "max_tokens", "user", "judge"}  # of the section rollout: what decides such an episode
 MOST_FAILED = 0.05  # of the scenarios; more is a fault of the surroundings
 
 
@@ -59,7 +60,7 @@ def prepare(recipe: RLRecipe, scenarios: Sequence[Scenario], weights: str) -> Pa
     Raises RunError where too many episodes failed, or the folder holds those of other weights.
     """
     folder = Path(recipe.run) / FOLDER
-    settings = {"weights": weights, "rollout": recipe.rollout.model_dump(mode="json"), "model": recipe.model}
+    settings = {"weights": weights, "rollout": recipe.rollout.model_dump(mode="json", include=PLAYED), "model": recipe.model}
     claim(folder, OmegaConf.to_yaml(OmegaConf.create(settings)), settings)
     if (folder / REFERENCES).exists():
         return folder
