@@ -60,7 +60,11 @@ def prepare(recipe: RLRecipe, scenarios: Sequence[Scenario], weights: str) -> Pa
     Raises RunError where too many episodes failed, or the folder holds those of other weights.
     """
     folder = Path(recipe.run) / FOLDER
-    settings = {"weights": weights, "rollout": recipe.rollout.model_dump(mode="json", include=PLAYED), "model": recipe.model}
+    settings = {
+        "weights": weights,
+        "rollout": recipe.rollout.model_dump(mode="json", include=PLAYED),
+        "model": recipe.model,
+    }
     claim(folder, OmegaConf.to_yaml(OmegaConf.create(settings)), settings)
     if (folder / REFERENCES).exists():
         return folder
