@@ -266,6 +266,10 @@ class RewardConfig(Section):
         description="worth of an answer: what it added to the expected alignment; or what the question was expected to "
         "add, less than the best one, where the user can tell what a question is about (Pocket's)",
     )
+    outcome: Literal["episode", "answer"] = Field(
+        default="episode",
+        description="with information: which turns the reward is for, all of an episode, or the last one alone",
+    )
     belief: BeliefName = Field(
         default="exact",
         description="what an answer's worth is read from: the exact posterior (Pocket), or a model that is learned "

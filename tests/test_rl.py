@@ -134,6 +134,21 @@ def test_the_loss_is_the_one_written_by_hand(made: Any) -> None:
     assert max(float(each.abs().max()) for each in expected) > 1e-3
 
 
+def test_the_reward_may_be_for_the_last_turn_alone(made: Any, tmp_path: Path) -> None:
+    _, inputs, both = made
+    words = ["reward.information=0.5", "rollout.temperature=1.2", "reward.outcome=answer"]
+    _, batch = batch_of(rl.trainer_of(recipe(tmp_path, *words), KNOWN))
+    assert torch.equal(batch["completion_ids"], both["completion_ids"])
+    for row, line in enumerate(inputs):
+        mask = line["rollout"].episode.tokens.mask
+        mask = mask[mask.index(1) :]
+        last = max(place for place in range(len(mask)) if mask[place] and not (place and mask[place - 1]))
+        ours, theirs = batch["advantages"][row], both["advantages"][row]
+        outcome = theirs[last]  # no credit there
+        assert torch.equal(ours[last : len(mask)], theirs[last : len(mask)])
+        torch.testing.assert_close(ours[:last], theirs[:last] - outcome)
+
+
 def test_the_multiplier_is_the_weight_of_a_right_answer_in_the_next_step(tmp_path: Path) -> None:
     trainer = rl.trainer_of(recipe(tmp_path, "reward.information=0", "constraint.rate=1"), KNOWN)
     held = trainer.multiplier

@@ -24,7 +24,15 @@ SEPARATED = {"full_attention", "sliding_attention"}  # kinds of layers whose mas
 # objective -> sections, or single keys of them, that it does not look at
 NO_MEANING = {
     "grpo": ("tpo",),
-    "tpo": ("constraint", "watch", "reward.question", "reward.information", "reward.credit", "reward.belief"),
+    "tpo": (
+        "constraint",
+        "watch",
+        "reward.question",
+        "reward.information",
+        "reward.credit",
+        "reward.outcome",
+        "reward.belief",
+    ),
 }
 
 

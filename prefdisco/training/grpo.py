@@ -18,6 +18,7 @@ from torch import nn
 from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOTrainer
 
+from prefdisco.engine.teaching import spans
 from prefdisco.report.curves import save_curves
 from prefdisco.training.credit import by_token, centred
 from prefdisco.training.multiplier import Multiplier
@@ -38,7 +39,8 @@ HELD_OUT = (
 
 
 class DialogueTrainer(WithMuon, GRPOTrainer):
-    """GRPO on dialogues; `information` is the weight of what each question brought, 0 for TRL's own advantages.
+    """GRPO on dialogues; `information` is the weight of what each question brought, 0 for TRL's own advantages, and
+    `outcome` says whether the whole "episode" gets the outcome advantage then, or the last turn, the "answer", alone.
 
     `multiplier` is added to the weight of the reward function called "correctness"; `watch` is the evaluation.
     """
@@ -49,11 +51,12 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
         self,
         *args: Any,
         information: float = 0.0,
+        outcome: str = "episode",
         multiplier: Multiplier | None = None,
         watch: Watch | None = None,
         **kwargs: Any,
     ) -> None:
-        self.information, self.multiplier, self.watch = information, multiplier, watch
+        self.information, self.outcome, self.multiplier, self.watch = information, outcome, multiplier, watch
         logging.getLogger("trl.trainer.grpo_trainer").addFilter(lambda record: UNSCORED not in str(record.msg))
         super().__init__(*args, **kwargs)
         if self.pop_callback(ProgressCallback) is not None:
@@ -90,9 +93,23 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
             self.multiplier.update(accuracy[-1])
         if self.information:
             rollouts: list[Rollout] = [row["rollout"] for row in inputs]
-            credits = self.credits(rollouts, output["completion_ids"].shape)
-            output["advantages"] = output["advantages"][:, None] + self.information * credits
+            shape = output["completion_ids"].shape
+            outcome = output["advantages"][:, None].expand(shape)
+            if self.outcome == "answer":
+                outcome = outcome * self.answers(rollouts, shape)
+            output["advantages"] = outcome + self.information * self.credits(rollouts, shape)
         return output
+
+    def answers(self, rollouts: list[Rollout], shape: torch.Size) -> torch.Tensor:
+        """1 at the tokens of each episode's last turn [B, T], 0 at all others."""
+        found = torch.zeros(shape)
+        for row, rollout in enumerate(rollouts):
+            if rollout.episode.tokens is not None and not rollout.dropped:
+                mask = rollout.episode.tokens.mask
+                first = mask.index(1)
+                _, start, end = [span for span in spans(mask) if span[0]][-1]
+                found[row, start - first : end - first] = 1
+        return found.to(self.accelerator.device)
 
     def credits(self, rollouts: list[Rollout], shape: torch.Size) -> torch.Tensor:
         """What each token's question brought beyond those of its group [B, T]; 0 outside questions. All ranks call it,

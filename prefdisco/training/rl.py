@@ -208,6 +208,7 @@ def trainer_of(recipe: RLRecipe, known: Mapping[str, Reference], world: World | 
         peft_config=LoraConfig(**recipe.peft) if recipe.peft else None,
         optimizer=recipe.optimizer,
         information=recipe.reward.information,
+        outcome=recipe.reward.outcome,
         multiplier=constraint,
         watch=watch,
         callbacks=[*callbacks, *([Anchor(model, recipe.anchor)] if recipe.anchor else [])],
