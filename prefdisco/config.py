@@ -266,6 +266,12 @@ class RewardConfig(Section):
         description="worth of an answer: what it added to the expected alignment; or what the question was expected to "
         "add, less than the best one, where the user can tell what a question is about (Pocket's)",
     )
+    discount: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of what the next question brought, and its next, that a question earns too",
+    )
     outcome: Literal["episode", "answer"] = Field(
         default="episode",
         description="with information: which turns the reward is for, all of an episode, or the last one alone",

@@ -16,7 +16,7 @@ from prefdisco.pocket.belief import belief as exact
 from prefdisco.pocket.scenarios import scenarios
 from prefdisco.schema import Episode, Question, Scenario
 from prefdisco.training import references, rewards
-from prefdisco.training.credit import by_token, centred, information, regrets
+from prefdisco.training.credit import by_token, centred, information, regrets, to_go
 from prefdisco.training.multiplier import multiplier
 from prefdisco.training.references import Reference
 from prefdisco.training.rollouts import Rollout, nobody_knows, report, tokens
@@ -122,6 +122,13 @@ def test_information_adds_up_to_what_all_answers_are_worth(kind: str) -> None:
         gains = information(dialogue(scenario, names), scenario, before, nobody_knows)
         assert sum(gains) == pytest.approx(after.expected_alignment() - before.expected_alignment())
         assert max(gains) > 0.1
+
+
+def test_a_question_may_earn_what_came_after_it_too() -> None:
+    assert to_go([1.0, 0.5, 2.0], 0.0) == [1.0, 0.5, 2.0]
+    assert to_go([1.0, 0.5, 2.0], 0.5) == [1.75, 1.5, 2.0]
+    assert to_go([1.0, 0.5, 2.0], 1.0) == [3.5, 2.5, 2.0]
+    assert to_go([], 1.0) == [] and to_go(None, 1.0) is None
 
 
 def test_regret_is_what_the_best_question_would_be_expected_to_bring_more() -> None:

@@ -22,18 +22,8 @@ from prefdisco.users import POCKET_USERS
 SEPARATED = {"full_attention", "sliding_attention"}  # kinds of layers whose masks know the borders
 
 # objective -> sections, or single keys of them, that it does not look at
-NO_MEANING = {
-    "grpo": ("tpo",),
-    "tpo": (
-        "constraint",
-        "watch",
-        "reward.question",
-        "reward.information",
-        "reward.credit",
-        "reward.outcome",
-        "reward.belief",
-    ),
-}
+QUESTIONS = ("question", "information", "credit", "discount", "outcome", "belief")
+NO_MEANING = {"grpo": ("tpo",), "tpo": ("constraint", "watch", *(f"reward.{name}" for name in QUESTIONS))}
 
 
 def is_flat(arguments: SFTConfig) -> bool:

@@ -7,7 +7,8 @@ brings more, is no better for being the first:
 
     c[i,k] = (E[alignment | answers 1..k] - E[alignment | answers 1..k-1]) / unit         of episode i: "gain"
     c[i,k] = (expected gain of the question asked - that of the best question) / unit     "regret"
-    C[i,k] = c[i,k] - mean over the episodes j with a k-th question of c[j,k]
+    g[i,k] = c[i,k] + discount * g[i,k+1]                 and so what was possible after it; 0 after the last question
+    C[i,k] = g[i,k] - mean over the episodes j with a k-th question of g[j,k]
     A[i,t] = outcome advantage of episode i + weight * C[i,k] if token t is in the turn that asked question k
 
 As the outcome advantage, C is divided by its standard deviation over the group (or the batch) where
@@ -68,6 +69,21 @@ def course(
             after = belief.answer(attribute, preference.value if preference else None)
         yield belief, attribute, after
         belief = after
+
+
+def to_go(gains: Gains, discount: float) -> Gains:
+    """Each question's gain and those after it, `discount` times less with every question between: g above.
+
+    With 0 a question answers for itself alone; with 1 for all that came after it, also for what did not come because it
+    made the person end the dialogue.
+    """
+    if gains is None:
+        return None
+    later, found = 0.0, []
+    for gain in reversed(gains):
+        later = gain + discount * later
+        found.append(later)
+    return found[::-1]
 
 
 def centred(groups: Sequence[Hashable], gains: Sequence[Gains], scale: str = "none") -> list[list[float]]:

@@ -20,7 +20,7 @@ from trl import GRPOTrainer
 
 from prefdisco.engine.teaching import spans
 from prefdisco.report.curves import save_curves
-from prefdisco.training.credit import by_token, centred
+from prefdisco.training.credit import by_token, centred, to_go
 from prefdisco.training.multiplier import Multiplier
 from prefdisco.training.rollouts import Rollout
 from prefdisco.training.trainer import WithMuon
@@ -39,8 +39,8 @@ HELD_OUT = (
 
 
 class DialogueTrainer(WithMuon, GRPOTrainer):
-    """GRPO on dialogues; `information` is the weight of what each question brought, 0 for TRL's own advantages, and
-    `outcome` says whether the whole "episode" gets the outcome advantage then, or the last turn, the "answer", alone.
+    """GRPO on dialogues; `information` is the weight of what each question brought, 0 for TRL's own advantages;
+    `discount` that of what came after it, and `outcome` says whether the whole "episode" gets the outcome advantage then, or the last turn, the "answer", alone.
 
     `multiplier` is added to the weight of the reward function called "correctness"; `watch` is the evaluation.
     """
@@ -51,12 +51,14 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
         self,
         *args: Any,
         information: float = 0.0,
+        discount: float = 0.0,
         outcome: str = "episode",
         multiplier: Multiplier | None = None,
         watch: Watch | None = None,
         **kwargs: Any,
     ) -> None:
-        self.information, self.outcome, self.multiplier, self.watch = information, outcome, multiplier, watch
+        self.information, self.discount, self.outcome = information, discount, outcome
+        self.multiplier, self.watch = multiplier, watch
         logging.getLogger("trl.trainer.grpo_trainer").addFilter(lambda record: UNSCORED not in str(record.msg))
         super().__init__(*args, **kwargs)
         if self.pop_callback(ProgressCallback) is not None:
@@ -114,7 +116,7 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
     def credits(self, rollouts: list[Rollout], shape: torch.Size) -> torch.Tensor:
         """What each token's question brought beyond those of its group [B, T]; 0 outside questions. All ranks call it,
         because the episodes of a group may be spread over them."""
-        own = [(rollout.episode.scenario_id, rollout.gains) for rollout in rollouts]
+        own = [(rollout.episode.scenario_id, to_go(rollout.gains, self.discount)) for rollout in rollouts]
         everyone = gather_object(own) if self.accelerator.num_processes > 1 else own
         values = centred([group for group, _ in everyone], [gains for _, gains in everyone], self.scale_rewards)
         first = self.accelerator.process_index * len(own)

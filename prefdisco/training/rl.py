@@ -208,6 +208,7 @@ def trainer_of(recipe: RLRecipe, known: Mapping[str, Reference], world: World | 
         peft_config=LoraConfig(**recipe.peft) if recipe.peft else None,
         optimizer=recipe.optimizer,
         information=recipe.reward.information,
+        discount=recipe.reward.discount,
         outcome=recipe.reward.outcome,
         multiplier=constraint,
         watch=watch,
