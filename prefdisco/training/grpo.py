@@ -39,10 +39,11 @@ HELD_OUT = (
 
 
 class DialogueTrainer(WithMuon, GRPOTrainer):
-    """GRPO on dialogues; `information` is the weight of what each question brought, 0 for TRL's own advantages;
-    `discount` that of what came after it, and `outcome` says whether the whole "episode" gets the outcome advantage then, or the last turn, the "answer", alone.
+    """GRPO on dialogues; `information` is the weight of what each question brought, 0 for TRL's own advantages.
 
-    `multiplier` is added to the weight of the reward function called "correctness"; `watch` is the evaluation.
+    `discount` is the share of what came after it that a question earns too; `outcome` says whether the whole "episode"
+    gets the outcome advantage, or its last turn, the "answer", alone. `multiplier` is added to the weight of the reward
+    function called "correctness"; `watch` is the evaluation.
     """
 
     model: nn.Module
