@@ -68,6 +68,16 @@ def check_objective(recipe: RLRecipe) -> None:
                 )
 
 
+def check_credit(recipe: RLRecipe) -> None:
+    """Raise ConfigError where a question's regret is wanted, and the user cannot tell what a question is about."""
+    user = recipe.rollout.user or recipe.eval.user
+    if recipe.reward.credit == "regret" and user not in POCKET_USERS:
+        raise ConfigError(
+            f"{recipe.where('reward.credit')}: reward.credit=regret: only Pocket's users tell what a question is "
+            f"about, not {user}; set reward.credit=gain"
+        )
+
+
 def check_model(recipe: TrainRecipe) -> None:
     """Raise ConfigError where the model is the checkpoint of a run that was not made yet."""
     folder = Path(recipe.model)

@@ -18,6 +18,7 @@ from torch import nn
 from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOTrainer
 
+from prefdisco.config import RewardConfig
 from prefdisco.engine.teaching import spans
 from prefdisco.report.curves import save_curves
 from prefdisco.training.credit import by_token, centred, to_go
@@ -39,11 +40,9 @@ HELD_OUT = (
 
 
 class DialogueTrainer(WithMuon, GRPOTrainer):
-    """GRPO on dialogues; `information` is the weight of what each question brought, 0 for TRL's own advantages.
+    """GRPO on dialogues; `reward` says what questions earn beside the reward functions.
 
-    `discount` is the share of what came after it that a question earns too; `outcome` says whether the whole "episode"
-    gets the outcome advantage, or its last turn, the "answer", alone. `multiplier` is added to the weight of the reward
-    function called "correctness"; `watch` is the evaluation.
+    `multiplier` is added to the weight of the reward function called "correctness"; `watch` is the evaluation.
     """
 
     model: nn.Module
@@ -51,15 +50,12 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
     def __init__(
         self,
         *args: Any,
-        information: float = 0.0,
-        discount: float = 0.0,
-        outcome: str = "episode",
+        reward: RewardConfig,
         multiplier: Multiplier | None = None,
         watch: Watch | None = None,
         **kwargs: Any,
     ) -> None:
-        self.information, self.discount, self.outcome = information, discount, outcome
-        self.multiplier, self.watch = multiplier, watch
+        self.reward, self.multiplier, self.watch = reward, multiplier, watch
         logging.getLogger("trl.trainer.grpo_trainer").addFilter(lambda record: UNSCORED not in str(record.msg))
         super().__init__(*args, **kwargs)
         if self.pop_callback(ProgressCallback) is not None:
@@ -94,13 +90,13 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
         if self.multiplier is not None and accuracy:
             self._metrics["train"]["constraint/multiplier"].append(self.multiplier.value)
             self.multiplier.update(accuracy[-1])
-        if self.information:
+        if self.reward.information:
             rollouts: list[Rollout] = [row["rollout"] for row in inputs]
             shape = output["completion_ids"].shape
             outcome = output["advantages"][:, None].expand(shape)
-            if self.outcome == "answer":
+            if self.reward.outcome == "answer":
                 outcome = outcome * self.answers(rollouts, shape)
-            output["advantages"] = outcome + self.information * self.credits(rollouts, shape)
+            output["advantages"] = outcome + self.reward.information * self.credits(rollouts, shape)
         return output
 
     def answers(self, rollouts: list[Rollout], shape: torch.Size) -> torch.Tensor:
@@ -117,7 +113,7 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
     def credits(self, rollouts: list[Rollout], shape: torch.Size) -> torch.Tensor:
         """What each token's question brought beyond those of its group [B, T]; 0 outside questions. All ranks call it,
         because the episodes of a group may be spread over them."""
-        own = [(rollout.episode.scenario_id, to_go(rollout.gains, self.discount)) for rollout in rollouts]
+        own = [(rollout.episode.scenario_id, to_go(rollout.gains, self.reward.discount)) for rollout in rollouts]
         everyone = gather_object(own) if self.accelerator.num_processes > 1 else own
         values = centred([group for group, _ in everyone], [gains for _, gains in everyone], self.scale_rewards)
         first = self.accelerator.process_index * len(own)

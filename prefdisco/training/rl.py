@@ -25,7 +25,7 @@ from prefdisco.scenarios import load_scenarios
 from prefdisco.schema import Scenario
 from prefdisco.training import references
 from prefdisco.training.anchor import Anchor
-from prefdisco.training.checks import check_model, check_objective, check_precision, check_world
+from prefdisco.training.checks import check_credit, check_model, check_objective, check_precision, check_world
 from prefdisco.training.engines import engine_arguments, starting
 from prefdisco.training.grpo import DialogueTrainer
 from prefdisco.training.multiplier import multiplier
@@ -37,7 +37,6 @@ from prefdisco.training.saves import last_save
 from prefdisco.training.stages import conduct, launched, save, trainer_arguments, whole
 from prefdisco.training.tracking import RecipeInWandb
 from prefdisco.training.watch import Collapse, Watch
-from prefdisco.users import TransparentUser
 from prefdisco.world import World, belief_of, recipe_world
 
 # fields of GRPOConfig that would change nothing, or contradict another section of the recipe
@@ -132,6 +131,7 @@ def settings(recipe: RLRecipe) -> GRPOConfig:
     )
     check_model(recipe)
     check_world(recipe, "reward.belief", recipe.reward.belief)
+    check_credit(recipe)
     check_precision(recipe)
     check_groups(recipe, arguments, recipe.scenarios.train_limit)
     if strategy() != "ddp":
@@ -185,11 +185,6 @@ def trainer_of(recipe: RLRecipe, known: Mapping[str, Reference], world: World | 
     arguments, (scenarios, watched), settled = settings(recipe), drawn_scenarios(recipe), recipe.rollout
     model, tokenizer = load(recipe.model, device="cpu", dtype=recipe.dtype)
     world = world or recipe_world(recipe, scenarios, Account(recipe.remote), settled.user, settled.judge)
-    if recipe.reward.credit == "regret" and not isinstance(world.user, TransparentUser):
-        raise ConfigError(
-            f"{recipe.where('reward.credit')}: reward.credit=regret: user {world.user.name} does not tell what a "
-            "question is about; set reward.credit=gain"
-        )
     belief = belief_of(recipe.reward.belief, scenarios, scenarios, "reward.belief")
     rollouts = Rollouts(recipe, scenarios, known, world, belief)
     check_groups(recipe, arguments, len(rollouts.scenarios))
@@ -207,9 +202,7 @@ def trainer_of(recipe: RLRecipe, known: Mapping[str, Reference], world: World | 
         rollout_func=rollouts,
         peft_config=LoraConfig(**recipe.peft) if recipe.peft else None,
         optimizer=recipe.optimizer,
-        information=recipe.reward.information,
-        discount=recipe.reward.discount,
-        outcome=recipe.reward.outcome,
+        reward=recipe.reward,
         multiplier=constraint,
         watch=watch,
         callbacks=[*callbacks, *([Anchor(model, recipe.anchor)] if recipe.anchor else [])],
