@@ -261,10 +261,10 @@ class RewardConfig(Section):
     information: float = Field(
         default=2.0, ge=0, description="weight of what its answer was worth, for the tokens of each question; 0: off"
     )
-    credit: Literal["gain", "regret"] = Field(
+    credit: Literal["gain", "expected_gain"] = Field(
         default="gain",
-        description="worth of an answer: what it added to the expected alignment; or what the question was expected to "
-        "add, less than the best one, where the user can tell what a question is about (Pocket's)",
+        description="worth of a question: what its answer added to the expected alignment; or what it was expected to "
+        "add before it came, where the user can tell what a question is about (Pocket's)",
     )
     discount: float = Field(
         default=0.0,

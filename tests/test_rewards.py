@@ -16,7 +16,7 @@ from prefdisco.pocket.belief import belief as exact
 from prefdisco.pocket.scenarios import scenarios
 from prefdisco.schema import Episode, Question, Scenario
 from prefdisco.training import references, rewards
-from prefdisco.training.credit import by_token, centred, information, regrets, to_go
+from prefdisco.training.credit import by_token, centred, expected_information, information, to_go
 from prefdisco.training.multiplier import multiplier
 from prefdisco.training.references import Reference
 from prefdisco.training.rollouts import Rollout, nobody_knows, report, tokens
@@ -131,19 +131,17 @@ def test_a_question_may_earn_what_came_after_it_too() -> None:
     assert to_go([], 1.0) == [] and to_go(None, 1.0) is None
 
 
-def test_regret_is_what_the_best_question_would_be_expected_to_bring_more() -> None:
+def test_the_expected_gain_of_a_question_is_the_mean_over_its_answers() -> None:
     scenario = SCENARIOS[0]
     start = exact(scenario)
-    gains = start.gains()
-    best, worst = max(gains, key=lambda name: gains[name]), min(gains, key=lambda name: gains[name])
-    assert regrets(dialogue(scenario, [None]), scenario, start, lambda text: best) == [0.0]
-    assert regrets(dialogue(scenario, [None]), scenario, start, lambda text: worst) == [gains[worst] - gains[best]]
-    assert regrets(dialogue(scenario, [None]), scenario, start, lambda text: None) == [-gains[best]]
-    expected = sum(
-        chance * (start.answer(worst, value).expected_alignment() - start.expected_alignment())
-        for chance, value in start.outcomes(worst)
-    )
-    assert expected == pytest.approx(gains[worst]), "the gain's mean over the possible answers"
+    for name, gain in start.gains().items():
+        found = expected_information(dialogue(scenario, [None]), scenario, start, lambda text, name=name: name)
+        mean = sum(
+            chance * (start.answer(name, value).expected_alignment() - start.expected_alignment())
+            for chance, value in start.outcomes(name)
+        )
+        assert found == [gain] == [pytest.approx(mean)]
+    assert expected_information(dialogue(scenario, [None]), scenario, start, nobody_knows) == [0.0]
 
 
 def test_a_question_again_or_about_nothing_brings_nothing() -> None:
@@ -151,9 +149,8 @@ def test_a_question_again_or_about_nothing_brings_nothing() -> None:
     first = scenario.profile[0].attribute
     gains = information(dialogue(scenario, [first, first, None]), scenario, exact(scenario), nobody_knows)
     assert gains[0] != 0 and gains[1:] == [0, 0]
-    after = exact(scenario).answer(first, scenario.profile[0].value)
-    found = regrets(dialogue(scenario, [first, first, None]), scenario, exact(scenario), nobody_knows)
-    assert found[1:] == [-max(after.gains().values())] * 2
+    expected = expected_information(dialogue(scenario, [first, first, None]), scenario, exact(scenario), nobody_knows)
+    assert expected[0] == exact(scenario).gains()[first] and expected[1:] == [0, 0]
 
 
 def test_no_preference_is_an_answer_where_the_question_is_understood() -> None:

@@ -250,7 +250,7 @@ def test_scenarios_of_a_file_are_learned_from_with_a_learned_belief(tmp_path: Pa
     pocket = world_of(SCENARIOS)
     world = World(Telling(), pocket.judge, elsewhere, pocket.question, pocket.wondering)
     with pytest.raises(ConfigError, match=f"only Pocket's users tell what a question is about, not {server}"):
-        rl.settings(recipe(tmp_path, "reward.belief=bayesian", "reward.credit=regret", *words))
+        rl.settings(recipe(tmp_path, "reward.belief=bayesian", "reward.credit=expected_gain", *words))
     trainer = rl.trainer_of(recipe(tmp_path, "reward.belief=bayesian", *words), KNOWN, world)
     inputs, batch = batch_of(trainer)
     known = learn("bayesian", elsewhere)

@@ -69,12 +69,12 @@ def check_objective(recipe: RLRecipe) -> None:
 
 
 def check_credit(recipe: RLRecipe) -> None:
-    """Raise ConfigError where a question's regret is wanted, and the user cannot tell what a question is about."""
+    """Raise ConfigError where the expected gain of a question is wanted, and the user cannot tell what it is about."""
     user = recipe.rollout.user or recipe.eval.user
-    if recipe.reward.credit == "regret" and user not in POCKET_USERS:
+    if recipe.reward.credit == "expected_gain" and user not in POCKET_USERS:
         raise ConfigError(
-            f"{recipe.where('reward.credit')}: reward.credit=regret: only Pocket's users tell what a question is "
-            f"about, not {user}; set reward.credit=gain"
+            f"{recipe.where('reward.credit')}: reward.credit=expected_gain: only Pocket's users tell what a "
+            f"question is about, not {user}; set reward.credit=gain"
         )
 
 

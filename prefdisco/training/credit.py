@@ -6,15 +6,15 @@ episodes of one scenario, the k-th questions are compared with each other, so th
 brings more, is no better for being the first:
 
     c[i,k] = (E[alignment | answers 1..k] - E[alignment | answers 1..k-1]) / unit         of episode i: "gain"
-    c[i,k] = (expected gain of the question asked - that of the best question) / unit     "regret"
+    c[i,k] = mean of that over the answers that are possible at this place                "expected_gain"
     g[i,k] = c[i,k] + discount * g[i,k+1]                 and so what was possible after it; 0 after the last question
     C[i,k] = g[i,k] - mean over the episodes j with a k-th question of g[j,k]
     A[i,t] = outcome advantage of episode i + weight * C[i,k] if token t is in the turn that asked question k
 
 As the outcome advantage, C is divided by its standard deviation over the group (or the batch) where
 `trainer.scale_rewards` says so. The gain is potential-based shaping (Ng et al., 1999) with that expectation as the
-potential, given to the turn that earned it and to no turn before it. The regret leaves out the luck of the answer and
-what the place was worth: over the possible answers, its mean is that of the gain less the best question's own.
+potential. Its expected value at the moment of the question has the same mean, without the luck of the answer
+(Rao-Blackwell).
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ def information(
     ]
 
 
-def regrets(episode: Episode, scenario: Scenario, belief: Belief, asked: Callable[[str], str | None]) -> list[float]:
-    """Alignment points that each question was expected to bring less than the best one at that place: 0 or negative.
+def expected_information(
+    episode: Episode, scenario: Scenario, belief: Belief, asked: Callable[[str], str | None]
+) -> list[float]:
+    """The same before the answer came: its mean over the answers that the belief holds possible.
 
     What an answer will be is not known when its question is asked, so the luck of it is left out. A question that is
     about nothing, or was asked before, is expected to bring 0.
     """
-    found = []
-    for before, attribute, _ in course(episode, scenario, belief, asked):
-        gains = before.gains()
-        found.append(gains.get(attribute or "", 0.0) - max([0.0, *gains.values()]))
-    return found
+    return [
+        before.gains().get(attribute or "", 0.0) for before, attribute, _ in course(episode, scenario, belief, asked)
+    ]
 
 
 def course(

@@ -27,7 +27,7 @@ from prefdisco.llm.limits import SpendingCapReached
 from prefdisco.llm.loops import run, side_by_side
 from prefdisco.metrics import revealed_weight
 from prefdisco.schema import Episode, Scenario
-from prefdisco.training.credit import information, regrets
+from prefdisco.training.credit import expected_information, information
 from prefdisco.training.engines import agent_of, awake
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import alignment
@@ -128,7 +128,7 @@ class Rollouts:
         if episode.tokens is None or not any(episode.tokens.mask):
             return Rollout(episode, reference, None, "empty")
         asked = user.attribute_of if isinstance(user, TransparentUser) else nobody_knows
-        credit = regrets if self.recipe.reward.credit == "regret" else information
+        credit = expected_information if self.recipe.reward.credit == "expected_gain" else information
         gains = credit(episode, scenario, self.belief(scenario), asked)
         return Rollout(episode, reference, [gain / reference.unit for gain in gains])
 
