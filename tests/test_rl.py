@@ -36,6 +36,7 @@ SMALL = [
     "eval.conditions=[baseline]", "eval.max_tokens=16", "rollout.max_tokens=96", "rollout.budget=2",
     "trainer.max_steps=3", "trainer.num_generations=4", "trainer.per_device_train_batch_size=4",
     "trainer.gradient_accumulation_steps=2", "trainer.learning_rate=0.001", "trainer.save_steps=1", "watch.every=0",
+    "reward.information=2", "reward.credit=gain", "reward.discount=0", "reward.outcome=episode",
 ]  # fmt: skip
 SCENARIOS = scenarios("train", 8, 0)
 
