@@ -85,7 +85,8 @@ def test_no_call_is_lost_where_a_third_of_them_fail() -> None:
         model = connect(server, timeout_s=0.5, retries=20, concurrency=64)
         answers = asyncio.run(say_all(model, range(300)))
         assert [answer.text for answer in answers] == [f"echo {seed} of hello" for seed in range(300)]
-        assert set(server.met) == set(often) and model.tally.retries == sum(server.met.values()) > 100
+        # on a busy machine a sound answer can come too late as well
+        assert set(server.met) == set(often) and model.tally.retries >= sum(server.met.values()) > 100
 
 
 def test_a_call_that_never_succeeds_ends_after_its_retries() -> None:
