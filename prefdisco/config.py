@@ -240,6 +240,11 @@ class RolloutConfig(Section):
     temperature: float = Field(default=1.0, gt=0, description="sampling temperature; the loss uses it too")
     max_tokens: int = Field(default=256, ge=1, description="tokens of one turn of the agent, thinking included")
     batch_size: int = Field(default=256, ge=1, description="episodes generated together")
+    candidates: int = Field(
+        default=1,
+        ge=1,
+        description="turns that are drafted where the agent may ask; the one expected to bring most is taken",
+    )
     engine: Literal["local", "colocate", "server"] = Field(
         default="local", description="what generates: the trained model itself, vLLM beside it, a vLLM server"
     )
@@ -259,22 +264,7 @@ class RewardConfig(Section):
     question: float = Field(default=0.02, ge=0, description="price of a question")
     format: float = Field(default=0.5, ge=0, description="price of a turn that cannot be read or was cut off")
     information: float = Field(
-        default=2.0, ge=0, description="weight of what its answer was worth, for the tokens of each question; 0: off"
-    )
-    credit: Literal["gain", "expected_gain"] = Field(
-        default="gain",
-        description="worth of a question: what its answer added to the expected alignment; or what it was expected to "
-        "add before it came, where the user can tell what a question is about (Pocket's)",
-    )
-    discount: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="share of what the next question brought, and its next, that a question earns too",
-    )
-    outcome: Literal["episode", "answer"] = Field(
-        default="episode",
-        description="with information: which turns the reward is for, all of an episode, or the last one alone",
+        default=2.0, ge=0, description="weight of what a question was worth, for the tokens of each question; 0: off"
     )
     belief: BeliefName = Field(
         default="exact",

@@ -16,7 +16,7 @@ from prefdisco.pocket.belief import belief as exact
 from prefdisco.pocket.scenarios import scenarios
 from prefdisco.schema import Episode, Question, Scenario
 from prefdisco.training import references, rewards
-from prefdisco.training.credit import by_token, centred, expected_information, information, to_go
+from prefdisco.training.credit import by_token, centred, information
 from prefdisco.training.multiplier import multiplier
 from prefdisco.training.references import Reference
 from prefdisco.training.rollouts import Rollout, nobody_knows, report, tokens
@@ -71,7 +71,7 @@ def test_what_cannot_be_read_costs_the_same_whatever_it_is(fault: dict[str, Any]
 def test_trl_gets_the_parts_by_name_and_nothing_of_a_dropped_episode() -> None:
     settings = RewardConfig(question=0.25)
     functions, reference = rewards.reward_functions(settings), Reference(2.0, 4.0)
-    batch = [Rollout(played(3.0, asked=2), reference, [0.0, 0.0]), Rollout(played(), reference, None, "error")]
+    batch = [Rollout(played(3.0, asked=2), reference, [0.0, 0.0]), Rollout(played(), reference, None, dropped="error")]
     found = {each.__name__: each(prompts=[], completions=[], rollout=batch) for each in functions}
     assert found["alignment"] == [0.5, None] and found["questions"] == [-2, None]
     assert dict(zip(found, rewards.reward_weights(settings), strict=True))["questions"] == 0.25
@@ -124,33 +124,11 @@ def test_information_adds_up_to_what_all_answers_are_worth(kind: str) -> None:
         assert max(gains) > 0.1
 
 
-def test_a_question_may_earn_what_came_after_it_too() -> None:
-    assert to_go([1.0, 0.5, 2.0], 0.0) == [1.0, 0.5, 2.0]
-    assert to_go([1.0, 0.5, 2.0], 0.5) == [1.75, 1.5, 2.0]
-    assert to_go([1.0, 0.5, 2.0], 1.0) == [3.5, 2.5, 2.0]
-    assert to_go([], 1.0) == [] and to_go(None, 1.0) is None
-
-
-def test_the_expected_gain_of_a_question_is_the_mean_over_its_answers() -> None:
-    scenario = SCENARIOS[0]
-    start = exact(scenario)
-    for name, gain in start.gains().items():
-        found = expected_information(dialogue(scenario, [None]), scenario, start, lambda text, name=name: name)
-        mean = sum(
-            chance * (start.answer(name, value).expected_alignment() - start.expected_alignment())
-            for chance, value in start.outcomes(name)
-        )
-        assert found == [gain] == [pytest.approx(mean)]
-    assert expected_information(dialogue(scenario, [None]), scenario, start, nobody_knows) == [0.0]
-
-
 def test_a_question_again_or_about_nothing_brings_nothing() -> None:
     scenario = SCENARIOS[0]
     first = scenario.profile[0].attribute
     gains = information(dialogue(scenario, [first, first, None]), scenario, exact(scenario), nobody_knows)
     assert gains[0] != 0 and gains[1:] == [0, 0]
-    expected = expected_information(dialogue(scenario, [first, first, None]), scenario, exact(scenario), nobody_knows)
-    assert expected[0] == exact(scenario).gains()[first] and expected[1:] == [0, 0]
 
 
 def test_no_preference_is_an_answer_where_the_question_is_understood() -> None:
@@ -196,4 +174,4 @@ def test_the_figures_of_an_episode_by_hand() -> None:
 
 
 def test_an_episode_without_a_token_is_a_row_without_a_lesson() -> None:
-    assert tokens(Rollout(played(), Reference(2, 4), None, "empty"), 7) == ([7], [7], [0], [0.0])
+    assert tokens(Rollout(played(), Reference(2, 4), None, dropped="empty"), 7) == ([7], [7], [0], [0.0])

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from prefdisco.config import ConfigError, RLRecipe, load
 from prefdisco.elicitation.beliefs import learn
+from prefdisco.engine.teaching import spans
 from prefdisco.files import RunError
 from prefdisco.llm.base import ModelError
 from prefdisco.pocket.scenarios import scenarios
@@ -36,7 +37,7 @@ SMALL = [
     "eval.conditions=[baseline]", "eval.max_tokens=16", "rollout.max_tokens=96", "rollout.budget=2",
     "trainer.max_steps=3", "trainer.num_generations=4", "trainer.per_device_train_batch_size=4",
     "trainer.gradient_accumulation_steps=2", "trainer.learning_rate=0.001", "trainer.save_steps=1", "watch.every=0",
-    "reward.information=2", "reward.credit=gain", "reward.discount=0", "reward.outcome=episode",
+    "reward.information=2", "rollout.candidates=1",
 ]  # fmt: skip
 SCENARIOS = scenarios("train", 8, 0)
 
@@ -135,19 +136,29 @@ def test_the_loss_is_the_one_written_by_hand(made: Any) -> None:
     assert max(float(each.abs().max()) for each in expected) > 1e-3
 
 
-def test_the_reward_may_be_for_the_last_turn_alone(made: Any, tmp_path: Path) -> None:
-    _, inputs, both = made
-    words = ["reward.information=0.5", "rollout.temperature=1.2", "reward.outcome=answer"]
-    _, batch = batch_of(rl.trainer_of(recipe(tmp_path, *words), KNOWN))
-    assert torch.equal(batch["completion_ids"], both["completion_ids"])
-    for row, line in enumerate(inputs):
-        mask = line["rollout"].episode.tokens.mask
-        mask = mask[mask.index(1) :]
-        last = max(place for place in range(len(mask)) if mask[place] and not (place and mask[place - 1]))
-        ours, theirs = batch["advantages"][row], both["advantages"][row]
-        outcome = theirs[last]  # no credit there
-        assert torch.equal(ours[last : len(mask)], theirs[last : len(mask)])
-        torch.testing.assert_close(ours[:last], theirs[:last] - outcome)
+def test_with_drafts_every_turn_answers_for_itself(tmp_path: Path) -> None:
+    words = ["rollout.candidates=3", "rollout.temperature=1.2", "reward.information=0.5", "reward.alignment=2"]
+    trainer = rl.trainer_of(recipe(tmp_path, *words), KNOWN)
+    inputs, batch = batch_of(trainer)
+    rollouts = [row["rollout"] for row in inputs]
+    settings = trainer.rollout_func.recipe.reward
+    beyond = [
+        sum(w * part(each.episode, each.reference) for part, w in rewards.parts(settings).values())
+        - 2 * each.attainable
+        for each in rollouts
+    ]
+    assert len({each.attainable for each in rollouts}) > 2
+    for row, each in enumerate(rollouts):
+        mates = [other for other in range(8) if inputs[other]["prompt"] == inputs[row]["prompt"]]
+        answer = beyond[row] - sum(beyond[mate] for mate in mates) / 4
+        mask = each.episode.tokens.mask[sum(batch["prompt_mask"][row].tolist()) :]
+        turns = [(start, end) for mine, start, end in spans(mask) if mine]
+        assert len(turns) == len(each.episode.questions) + 1 and len(each.credits) <= 2
+        for turn, (start, end) in enumerate(turns):
+            credit = 0.5 * each.credits[turn] if turn < len(each.credits) else 0.0
+            expected = credit + (answer if turn == len(turns) - 1 else 0.0)
+            assert batch["advantages"][row, start:end].tolist() == pytest.approx([expected] * (end - start), abs=1e-5)
+    assert any(credit > 0.01 for each in rollouts for credit in each.credits)
 
 
 def test_the_multiplier_is_the_weight_of_a_right_answer_in_the_next_step(tmp_path: Path) -> None:
@@ -251,7 +262,7 @@ def test_scenarios_of_a_file_are_learned_from_with_a_learned_belief(tmp_path: Pa
     pocket = world_of(SCENARIOS)
     world = World(Telling(), pocket.judge, elsewhere, pocket.question, pocket.wondering)
     with pytest.raises(ConfigError, match=f"only Pocket's users tell what a question is about, not {server}"):
-        rl.settings(recipe(tmp_path, "reward.belief=bayesian", "reward.credit=expected_gain", *words))
+        rl.settings(recipe(tmp_path, "reward.belief=bayesian", "rollout.candidates=2", *words))
     trainer = rl.trainer_of(recipe(tmp_path, "reward.belief=bayesian", *words), KNOWN, world)
     inputs, batch = batch_of(trainer)
     known = learn("bayesian", elsewhere)

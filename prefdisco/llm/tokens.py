@@ -6,8 +6,10 @@ kept as it was drawn.
 
 from __future__ import annotations
 
+import asyncio
 import weakref
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from prefdisco.llm.base import Completion, Conversation, ModelError, Sampling
 from prefdisco.llm.chat import Chat
@@ -26,6 +28,14 @@ class Engine(Protocol):
         ...
 
 
+class Draft(NamedTuple):
+    """A turn that may be taken: what it says, the ids to read before it, and the row that was filled."""
+
+    completion: Completion
+    read: list[int]
+    row: Row
+
+
 class TokenModel:
     """A `Model` on an `Engine`. `limit`: tokens that fit into its context, None where no limit is known."""
 
@@ -39,25 +49,36 @@ class TokenModel:
         Where the context leaves less room than `max_tokens`, the turn ends there with finish "length"; where it leaves
         none, the completion is empty. A call that fails or is cancelled leaves the conversation as it was.
         """
+        (draft,) = await self.drafts(conversation, [sampling])
+        return self.adopt(conversation, draft)
+
+    async def drafts(self, conversation: Conversation, samplings: Sequence[Sampling]) -> list[Draft]:
+        """Several next turns of the agent, generated together; the conversation stays as it is until one is adopted."""
         new = self.chat.prompt(conversation)
-        prompt = conversation.ids + new
-        room = sampling.max_tokens if self.limit is None else min(sampling.max_tokens, self.limit - len(prompt))
-        if room < 1:
-            conversation.read(new)
-            return Completion("", "length", Usage(calls=1, prompt_tokens=len(prompt)))
-        row = Row(prompt, sampling, room, self.recall(conversation), keep=True)
-        try:
-            await self.engine.submit(row)
-        except Exception as error:
-            first = (str(error) or type(error).__name__).splitlines()[0]
-            raise ModelError(
-                f"model {self.name}: generation failed on a prompt of {len(prompt)} tokens: {first}"
-            ) from error
-        conversation.read(new)
-        conversation.wrote(row.ids, row.logprobs)
-        self.remember(conversation, row)
-        usage = Usage(calls=1, prompt_tokens=len(prompt), completion_tokens=len(row.ids))
-        return Completion(self.chat.decode(row.ids), row.finish, usage)
+        prompt, past = conversation.ids + new, self.recall(conversation)
+        limit = samplings[0].max_tokens if self.limit is None else self.limit - len(prompt)
+        rows = [Row(prompt, sampling, min(sampling.max_tokens, limit), past, keep=True) for sampling in samplings]
+        if limit > 0:
+            try:
+                await asyncio.gather(*(self.engine.submit(row) for row in rows))
+            except Exception as error:
+                first = (str(error) or type(error).__name__).splitlines()[0]
+                raise ModelError(
+                    f"model {self.name}: generation failed on a prompt of {len(prompt)} tokens: {first}"
+                ) from error
+        used = [Usage(calls=1, prompt_tokens=len(prompt), completion_tokens=len(row.ids)) for row in rows]
+        return [
+            Draft(Completion(self.chat.decode(row.ids), row.finish, usage), new, row)
+            for row, usage in zip(rows, used, strict=True)
+        ]
+
+    def adopt(self, conversation: Conversation, draft: Draft) -> Completion:
+        """Record a draft as what was read and written."""
+        conversation.read(draft.read)
+        conversation.wrote(draft.row.ids, draft.row.logprobs)
+        if draft.row.ids:
+            self.remember(conversation, draft.row)
+        return draft.completion
 
     def recall(self, conversation: Conversation) -> Snapshot | None:
         """Keys and values of the conversation's first tokens, if they were kept."""

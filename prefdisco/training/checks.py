@@ -68,13 +68,13 @@ def check_objective(recipe: RLRecipe) -> None:
                 )
 
 
-def check_credit(recipe: RLRecipe) -> None:
-    """Raise ConfigError where the expected gain of a question is wanted, and the user cannot tell what it is about."""
+def check_candidates(recipe: RLRecipe) -> None:
+    """Raise ConfigError where drafts are to be compared, and the user cannot tell what a question is about."""
     user = recipe.rollout.user or recipe.eval.user
-    if recipe.reward.credit == "expected_gain" and user not in POCKET_USERS:
+    if recipe.rollout.candidates > 1 and user not in POCKET_USERS:
         raise ConfigError(
-            f"{recipe.where('reward.credit')}: reward.credit=expected_gain: only Pocket's users tell what a "
-            f"question is about, not {user}; set reward.credit=gain"
+            f"{recipe.where('rollout.candidates')}: rollout.candidates: only Pocket's users tell what a question "
+            f"is about, not {user}; set rollout.candidates=1"
         )
 
 

@@ -5,16 +5,13 @@ A belief about the person, which knows the population, says how well the best pl
 episodes of one scenario, the k-th questions are compared with each other, so that a first question, which always
 brings more, is no better for being the first:
 
-    c[i,k] = (E[alignment | answers 1..k] - E[alignment | answers 1..k-1]) / unit         of episode i: "gain"
-    c[i,k] = mean of that over the answers that are possible at this place                "expected_gain"
-    g[i,k] = c[i,k] + discount * g[i,k+1]                 and so what was possible after it; 0 after the last question
-    C[i,k] = g[i,k] - mean over the episodes j with a k-th question of g[j,k]
+    c[i,k] = (E[alignment | answers 1..k] - E[alignment | answers 1..k-1]) / unit         of episode i
+    C[i,k] = c[i,k] - mean over the episodes j with a k-th question of c[j,k]
     A[i,t] = outcome advantage of episode i + weight * C[i,k] if token t is in the turn that asked question k
 
 As the outcome advantage, C is divided by its standard deviation over the group (or the batch) where
 `trainer.scale_rewards` says so. The gain is potential-based shaping (Ng et al., 1999) with that expectation as the
-potential. Its expected value at the moment of the question has the same mean, without the luck of the answer
-(Rao-Blackwell).
+potential. Where an agent drafts several questions and asks the best, C comes from them: `candidates.py`.
 """
 
 from __future__ import annotations
@@ -45,45 +42,25 @@ def information(
     ]
 
 
-def expected_information(
-    episode: Episode, scenario: Scenario, belief: Belief, asked: Callable[[str], str | None]
-) -> list[float]:
-    """The same before the answer came: its mean over the answers that the belief holds possible.
-
-    What an answer will be is not known when its question is asked, so the luck of it is left out. A question that is
-    about nothing, or was asked before, is expected to bring 0.
-    """
-    return [
-        before.gains().get(attribute or "", 0.0) for before, attribute, _ in course(episode, scenario, belief, asked)
-    ]
-
-
 def course(
     episode: Episode, scenario: Scenario, belief: Belief, asked: Callable[[str], str | None]
 ) -> Iterator[tuple[Belief, str | None, Belief]]:
     """For each question: the belief before it, the attribute that it is about where that is known, the belief after."""
     for question in episode.questions:
-        attribute, after = question.revealed or asked(question.text), belief
-        if attribute is not None and attribute not in {name for name, _ in belief.answered}:
-            preference = scenario.preference(attribute) if question.revealed else None
-            after = belief.answer(attribute, preference.value if preference else None)
-        yield belief, attribute, after
-        belief = after
+        before = belief
+        attribute, belief = heard(belief, scenario, question.text, question.revealed, asked)
+        yield before, attribute, belief
 
 
-def to_go(gains: Gains, discount: float) -> Gains:
-    """Each question's gain and those after it, `discount` times less with every question between: g above.
-
-    With 0 a question answers for itself alone; with 1 for all that came after it, also for what did not come because it
-    made the person end the dialogue.
-    """
-    if gains is None:
-        return None
-    later, found = 0.0, []
-    for gain in reversed(gains):
-        later = gain + discount * later
-        found.append(later)
-    return found[::-1]
+def heard(
+    belief: Belief, scenario: Scenario, question: str, revealed: str | None, asked: Callable[[str], str | None]
+) -> tuple[str | None, Belief]:
+    """What a question is about, where that is known, and the belief once it was answered."""
+    attribute = revealed or asked(question)
+    if attribute is None or attribute in {name for name, _ in belief.answered}:
+        return attribute, belief
+    preference = scenario.preference(attribute) if revealed else None
+    return attribute, belief.answer(attribute, preference.value if preference else None)
 
 
 def centred(groups: Sequence[Hashable], gains: Sequence[Gains], scale: str = "none") -> list[list[float]]:

@@ -9,6 +9,7 @@ outcome advantage; `_compute_loss` cuts off the columns that are padding in a wh
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from trl import GRPOTrainer
 from prefdisco.config import RewardConfig
 from prefdisco.engine.teaching import spans
 from prefdisco.report.curves import save_curves
-from prefdisco.training.credit import by_token, centred, to_go
+from prefdisco.training.credit import Gains, by_token, centred
 from prefdisco.training.multiplier import Multiplier
 from prefdisco.training.rollouts import Rollout
 from prefdisco.training.trainer import WithMuon
@@ -42,6 +43,9 @@ HELD_OUT = (
 class DialogueTrainer(WithMuon, GRPOTrainer):
     """GRPO on dialogues; `reward` says what questions earn beside the reward functions.
 
+    With `drafted`, the turns of an episode answer for themselves: a question by the drafts it was chosen from, the last
+    turn by the reward beyond what the best plan would have earned with the same answers.
+
     `multiplier` is added to the weight of the reward function called "correctness"; `watch` is the evaluation.
     """
 
@@ -51,11 +55,12 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
         self,
         *args: Any,
         reward: RewardConfig,
+        drafted: bool = False,
         multiplier: Multiplier | None = None,
         watch: Watch | None = None,
         **kwargs: Any,
     ) -> None:
-        self.reward, self.multiplier, self.watch = reward, multiplier, watch
+        self.reward, self.drafted, self.multiplier, self.watch = reward, drafted, multiplier, watch
         logging.getLogger("trl.trainer.grpo_trainer").addFilter(lambda record: UNSCORED not in str(record.msg))
         super().__init__(*args, **kwargs)
         if self.pop_callback(ProgressCallback) is not None:
@@ -90,14 +95,27 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
         if self.multiplier is not None and accuracy:
             self._metrics["train"]["constraint/multiplier"].append(self.multiplier.value)
             self.multiplier.update(accuracy[-1])
-        if self.reward.information:
-            rollouts: list[Rollout] = [row["rollout"] for row in inputs]
-            shape = output["completion_ids"].shape
-            outcome = output["advantages"][:, None].expand(shape)
-            if self.reward.outcome == "answer":
-                outcome = outcome * self.answers(rollouts, shape)
-            output["advantages"] = outcome + self.reward.information * self.credits(rollouts, shape)
+        rollouts: list[Rollout] = [row["rollout"] for row in inputs]
+        shape, outcome = output["completion_ids"].shape, output["advantages"][:, None]
+        if self.drafted:
+            known = self.centred(rollouts, [None if each.dropped else [each.attainable] for each in rollouts])
+            control = torch.tensor([sum(value) for value in known], device=outcome.device)[:, None]
+            outcome = (outcome - self.reward.alignment * control) * self.answers(rollouts, shape)
+            credits = [each.credits or [] for each in rollouts]
+        elif self.reward.information:
+            credits = self.centred(rollouts, [each.gains for each in rollouts])
+        else:
+            return output
+        output["advantages"] = outcome + self.reward.information * self.on_tokens(credits, rollouts, shape)
         return output
+
+    def centred(self, rollouts: Sequence[Rollout], values: Sequence[Gains]) -> list[list[float]]:
+        """Values of each episode beyond those of its group; all ranks call it, because a group may be spread."""
+        own = [(rollout.episode.scenario_id, value) for rollout, value in zip(rollouts, values, strict=True)]
+        everyone = gather_object(own) if self.accelerator.num_processes > 1 else own
+        found = centred([group for group, _ in everyone], [value for _, value in everyone], self.scale_rewards)
+        first = self.accelerator.process_index * len(own)
+        return found[first : first + len(own)]
 
     def answers(self, rollouts: list[Rollout], shape: torch.Size) -> torch.Tensor:
         """1 at the tokens of each episode's last turn [B, T], 0 at all others."""
@@ -110,20 +128,15 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
                 found[row, start - first : end - first] = 1
         return found.to(self.accelerator.device)
 
-    def credits(self, rollouts: list[Rollout], shape: torch.Size) -> torch.Tensor:
-        """What each token's question brought beyond those of its group [B, T]; 0 outside questions. All ranks call it,
-        because the episodes of a group may be spread over them."""
-        own = [(rollout.episode.scenario_id, to_go(rollout.gains, self.reward.discount)) for rollout in rollouts]
-        everyone = gather_object(own) if self.accelerator.num_processes > 1 else own
-        values = centred([group for group, _ in everyone], [gains for _, gains in everyone], self.scale_rewards)
-        first = self.accelerator.process_index * len(own)
-        credits = torch.zeros(shape)
-        for row, (rollout, value) in enumerate(zip(rollouts, values[first : first + len(own)], strict=True)):
+    def on_tokens(self, values: list[list[float]], rollouts: list[Rollout], shape: torch.Size) -> torch.Tensor:
+        """The value of each turn at its tokens [B, T], 0 outside."""
+        found = torch.zeros(shape)
+        for row, (rollout, value) in enumerate(zip(rollouts, values, strict=True)):
             if value and rollout.episode.tokens is not None:
                 mask = rollout.episode.tokens.mask
                 line = by_token(value, mask[mask.index(1) :])
-                credits[row, : len(line)] = torch.tensor(line)
-        return credits.to(self.accelerator.device)
+                found[row, : len(line)] = torch.tensor(line)
+        return found.to(self.accelerator.device)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         loss: torch.Tensor = super()._compute_loss(model, cut(inputs))

@@ -25,7 +25,7 @@ from prefdisco.scenarios import load_scenarios
 from prefdisco.schema import Scenario
 from prefdisco.training import references
 from prefdisco.training.anchor import Anchor
-from prefdisco.training.checks import check_credit, check_model, check_objective, check_precision, check_world
+from prefdisco.training.checks import check_candidates, check_model, check_objective, check_precision, check_world
 from prefdisco.training.engines import engine_arguments, starting
 from prefdisco.training.grpo import DialogueTrainer
 from prefdisco.training.multiplier import multiplier
@@ -131,7 +131,7 @@ def settings(recipe: RLRecipe) -> GRPOConfig:
     )
     check_model(recipe)
     check_world(recipe, "reward.belief", recipe.reward.belief)
-    check_credit(recipe)
+    check_candidates(recipe)
     check_precision(recipe)
     check_groups(recipe, arguments, recipe.scenarios.train_limit)
     if strategy() != "ddp":
@@ -203,6 +203,7 @@ def trainer_of(recipe: RLRecipe, known: Mapping[str, Reference], world: World | 
         peft_config=LoraConfig(**recipe.peft) if recipe.peft else None,
         optimizer=recipe.optimizer,
         reward=recipe.reward,
+        drafted=recipe.rollout.candidates > 1,
         multiplier=constraint,
         watch=watch,
         callbacks=[*callbacks, *([Anchor(model, recipe.anchor)] if recipe.anchor else [])],

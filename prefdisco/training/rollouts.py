@@ -25,13 +25,15 @@ from prefdisco.hashing import stable_seed
 from prefdisco.llm.base import Model, Sampling
 from prefdisco.llm.limits import SpendingCapReached
 from prefdisco.llm.loops import run, side_by_side
+from prefdisco.llm.tokens import TokenModel
 from prefdisco.metrics import revealed_weight
 from prefdisco.schema import Episode, Scenario
-from prefdisco.training.credit import expected_information, information
+from prefdisco.training.candidates import Deliberation
+from prefdisco.training.credit import course, information
 from prefdisco.training.engines import agent_of, awake
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import alignment
-from prefdisco.users import TransparentUser
+from prefdisco.users import TransparentUser, User
 from prefdisco.world import World
 
 MOST_FAILED = 0.5  # of a step's episodes; more is a fault of the surroundings, and there is nothing to learn
@@ -47,6 +49,8 @@ class Rollout:
     episode: Episode
     reference: Reference
     gains: list[float] | None
+    credits: list[float] | None = None
+    attainable: float = 0.0
     dropped: Literal["", "error", "empty"] = ""
 
 
@@ -64,7 +68,7 @@ class Rollouts:
         self.recipe, self.world, self.belief = recipe, world, belief
         self.scenarios = {scenario.id: scenario for scenario in scenarios if scenario.id in references}
         self.references = references
-        self.agent: Model | None = None
+        self.agent: TokenModel | None = None
 
     def prompts(self) -> list[dict[str, Any]]:
         """The rows of the trainer's dataset: what a scenario's agent reads first, and the scenario's id beside it."""
@@ -100,37 +104,56 @@ class Rollouts:
         return {**{name: [row[i] for row in rows] for i, name in enumerate(names)}, "rollout": list(rollouts)}
 
     @contextmanager
-    def player(self, trainer: Any) -> Iterator[Model]:
+    def player(self, trainer: Any) -> Iterator[TokenModel]:
         """The agent that plays with the trainer's weights of the moment, while they are those of the moment."""
         if self.agent is None:  # the trainer's model may be another than it was given: it adds adapters
             self.agent = agent_of(trainer, self.recipe.rollout.batch_size)
         with awake(trainer):
             yield self.agent
 
-    async def play(self, wanted: Sequence[tuple[Scenario, int]], agent: Model) -> list[Rollout]:
+    async def play(self, wanted: Sequence[tuple[Scenario, int]], agent: TokenModel) -> list[Rollout]:
         """One rollout for each (scenario, seed), all at once, in their order."""
         settings, found = self.recipe.rollout, dict[int, Rollout]()
         sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)
         condition = parse_condition(DISCOVERY)
 
         async def one(place: int, scenario: Scenario, seed: int) -> None:
-            played = await play(scenario, condition, agent, self.world.user, sampling, seed, settings.budget)
-            found[place] = self.rollout(await graded(played, scenario, self.world.judge), scenario)
+            seats = self.seats(scenario, agent)
+            played = await play(scenario, condition, *seats, sampling, seed, settings.budget)
+            drafted = seats[0].credits if isinstance(seats[0], Deliberation) else None
+            found[place] = self.rollout(await graded(played, scenario, self.world.judge), scenario, drafted)
 
         await side_by_side(one(place, scenario, seed) for place, (scenario, seed) in enumerate(wanted))
         return [found[place] for place in range(len(wanted))]
 
-    def rollout(self, episode: Episode, scenario: Scenario) -> Rollout:
+    def seats(self, scenario: Scenario, agent: TokenModel) -> tuple[Model, User]:
+        """Agent and user of one episode."""
+        settings, user = self.recipe.rollout, self.world.user
+        if settings.candidates == 1:
+            return agent, user
+        price = self.recipe.reward.question * self.references[scenario.id].unit
+        both = Deliberation(agent, user, self.belief(scenario), self.asked, settings.candidates, price, settings.budget)
+        return both, both
+
+    @property
+    def asked(self) -> Callable[[str], str | None]:
+        """What a question is about, as far as the user tells."""
+        user = self.world.user
+        return user.attribute_of if isinstance(user, TransparentUser) else nobody_knows
+
+    def rollout(self, episode: Episode, scenario: Scenario, drafted: Sequence[float] | None = None) -> Rollout:
         """A graded episode with what it is measured by and what its questions brought."""
-        reference, user = self.references[scenario.id], self.world.user
+        reference = self.references[scenario.id]
         if episode.error is not None:
-            return Rollout(episode, reference, None, "error")
+            return Rollout(episode, reference, None, dropped="error")
         if episode.tokens is None or not any(episode.tokens.mask):
-            return Rollout(episode, reference, None, "empty")
-        asked = user.attribute_of if isinstance(user, TransparentUser) else nobody_knows
-        credit = expected_information if self.recipe.reward.credit == "expected_gain" else information
-        gains = credit(episode, scenario, self.belief(scenario), asked)
-        return Rollout(episode, reference, [gain / reference.unit for gain in gains])
+            return Rollout(episode, reference, None, dropped="empty")
+        start, unit = self.belief(scenario), reference.unit
+        *_, (_, _, last) = [(start, None, start), *course(episode, scenario, start, self.asked)]
+        gains = [gain / unit for gain in information(episode, scenario, start, self.asked)]
+        credits = None if drafted is None else [credit / unit for credit in drafted]
+        attainable = (last.plan_alignment(scenario.profile) - reference.baseline) / unit
+        return Rollout(episode, reference, gains, credits, attainable)
 
 
 def nobody_knows(question: str) -> str | None:
