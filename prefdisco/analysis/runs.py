@@ -45,9 +45,10 @@ def load_runs(folders: Sequence[str | Path]) -> list[Run]:
     Raises RunError for a folder without episodes and one that is named twice, DataError for a line that is no episode.
     """
     stages = [stage for folder in folders for stage in stages_of(Path(folder))]
+    names = named(stages, least=2 if any(stage.name in STAGES for stage in stages) else 1)
     return [
         Run(name, folder, tuple(load_episodes(folder / EPISODES).values()))
-        for name, folder in zip(named(stages), stages, strict=True)
+        for name, folder in zip(names, stages, strict=True)
     ]
 
 
@@ -59,10 +60,10 @@ def stages_of(folder: Path) -> list[Path]:
     return found
 
 
-def named(folders: Sequence[Path]) -> list[str]:
-    """As much of the end of each path as tells the folders apart."""
+def named(folders: Sequence[Path], least: int = 1) -> list[str]:
+    """As much of the end of each path as tells the folders apart, `least` parts or more."""
     most = max(len(folder.parts) for folder in folders)
-    for count in range(1, most + 1):
+    for count in range(least, max(most, least) + 1):
         labels = ["/".join(folder.parts[-count:]) for folder in folders]
         if len(set(labels)) == len(labels):
             return labels
