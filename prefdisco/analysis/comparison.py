@@ -19,6 +19,7 @@ from prefdisco.bootstrap import SMALLEST, Array, Bootstrap, Estimate, limits
 from prefdisco.measures import Measure, Unit, measure, units
 from prefdisco.schema import Episode
 
+Columns = Sequence[Sequence[float]]  # [terms][units]
 SWAPS = 9999
 BATCH = 500  # swaps that are held in memory together
 UNSHARED = "the two runs share no scenario"
@@ -67,24 +68,57 @@ def difference(first: Run, second: Run, figure: str, what: Measure) -> Differenc
     sides = [{_unit(each[0]): each for each in units(run.played, *what.conditions)} for run in (first, second)]
     shared = [unit for unit in sides[0] if unit in sides[1]]
     problems = [sides[0][unit][0].problem_id for unit in shared]
-    blank = Difference(
-        figure, first.name, second.name, len(shared), len(set(problems)), (None, None), _none(UNSHARED), None
-    )
+    counts = len(shared), len(set(problems))
     if not shared:
-        return blank
-    boot = Bootstrap(problems)
+        return Difference(figure, first.name, second.name, *counts, (None, None), _none(UNSHARED), None)
     columns = [list(zip(*(what.terms(*side[unit]) for unit in shared), strict=True)) for side in sides]
-    values, usable = zip(*(_figure(boot.sums(problems, *column), what, len(shared)) for column in columns), strict=True)
-    if not (usable[0][0] and usable[1][0]):
-        return blank._replace(difference=_none(what.undefined or what.nothing))
-    gap = values[1] - values[0]
-    both = usable[0] & usable[1]
-    point = float(gap[0])
-    return blank._replace(
-        values=(float(values[0][0]), float(values[1][0])),
-        difference={"mean": point, "ci": limits(gap[1:][both[1:]], blank.problems, point)},
-        p=_test(boot, problems, columns, what, len(shared)),
+    values, gap = paired(Bootstrap(problems), problems, columns, what)
+    p = None if gap["mean"] is None else swap_test(problems, columns, what)
+    return Difference(figure, first.name, second.name, *counts, values, gap, p)
+
+
+def paired(
+    boot: Bootstrap, problems: Sequence[str], columns: Sequence[Columns], what: Measure
+) -> tuple[tuple[float | None, float | None], Estimate]:
+    """(both values, second - first) of a measure whose terms are `columns[side][term][unit]`; None where one side has
+    no such figure."""
+    totals = [_figure(boot.sums(problems, *side), what, len(problems)) for side in columns]
+    (first, known), (second, also_known) = totals
+    if not (known[0] and also_known[0]):
+        return (None, None), _none(what.undefined or what.nothing)
+    gaps, usable = second - first, known & also_known
+    point = float(gaps[0])
+    interval = limits(gaps[1:][usable[1:]], len(set(problems)), point)
+    return (float(first[0]), float(second[0])), {"mean": point, "ci": interval}
+
+
+def swap_test(problems: Sequence[str], columns: Sequence[Columns], what: Measure, swaps: int = SWAPS) -> float:
+    """The p value of swapping the two sides of `columns`, problem by problem."""
+    names, rows = np.unique(np.asarray(problems), return_inverse=True)
+    size = len(names)
+    sides = [np.stack([np.bincount(rows, column, size) for column in side], axis=1) for side in columns]
+    table = np.concatenate(sides)  # a row a problem: those of the first side, then those of the second
+
+    def statistic(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any], axis: int) -> Array:
+        """Second - first, of samples of rows of `table`."""
+        values = []
+        for sample in (first, second):
+            total = table[np.moveaxis(sample.astype(np.intp), axis, -1)].sum(-2)
+            found, usable = _figure(total.reshape(-1, table.shape[1]), what, len(problems))
+            values.append(np.where(usable, found, np.nan).reshape(total.shape[:-1]))
+        gap: Array = np.nan_to_num(values[1] - values[0])
+        return np.round(gap, 12)  # swaps that change nothing must tie with the data, to the last digit
+
+    found = stats.permutation_test(
+        (np.arange(size), size + np.arange(size)),
+        statistic,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=swaps,
+        batch=BATCH,
+        rng=np.random.default_rng(0),
     )
+    return float(found.pvalue)
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -94,40 +128,6 @@ def holm(values: Sequence[float]) -> list[float]:
         worst = max(worst, min(1.0, (len(values) - rank) * values[place]))
         corrected[place] = worst
     return corrected
-
-
-def _test(
-    boot: Bootstrap, problems: Sequence[str], columns: Sequence[Sequence[Sequence[float]]], what: Measure, count: int
-) -> float:
-    """The p value of swapping the two runs' episodes, problem by problem."""
-    rows = np.asarray([boot.index[problem] for problem in problems])
-    size = len(boot.index)
-    tables = [
-        np.stack([np.bincount(rows, np.asarray(column, dtype=float), minlength=size) for column in side], axis=1)
-        for side in columns
-    ]
-    table = np.concatenate(tables)  # the first run's problems, then the second's
-
-    def statistic(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any], axis: int) -> Array:
-        """Second - first, of samples that are rows of `table`."""
-        sides = []
-        for sample in (first, second):
-            total = table[np.moveaxis(sample.astype(np.intp), axis, -1)].sum(-2)
-            values, usable = _figure(total.reshape(-1, table.shape[1]), what, count)
-            sides.append(np.where(usable, values, np.nan).reshape(total.shape[:-1]))
-        gap: Array = np.nan_to_num(sides[1] - sides[0])
-        return np.round(gap, 12)  # swaps that change nothing must tie with the data, to the last digit
-
-    found = stats.permutation_test(
-        (np.arange(size), size + np.arange(size)),
-        statistic,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=SWAPS,
-        batch=BATCH,
-        rng=np.random.default_rng(0),
-    )
-    return float(found.pvalue)
 
 
 def _figure(total: Array, what: Measure, count: int) -> tuple[Array, np.ndarray[Any, Any]]:

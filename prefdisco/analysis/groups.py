@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from prefdisco.analysis.known import UNKNOWN, kind_of, task_of
+from prefdisco.analysis.regression import LEAST
 from prefdisco.bootstrap import Bootstrap, Estimate
-from prefdisco.measures import estimate, measure, played
+from prefdisco.measures import Measure, Played, estimate, measure, played, units
 from prefdisco.metrics import preference_alignment
 from prefdisco.schema import Episode
 
@@ -18,10 +19,11 @@ GROUPINGS: dict[str, Callable[[Episode], str]] = {
     "family": lambda episode: episode.family or UNKNOWN,
 }
 BASELINE, ORACLE = "baseline", "oracle"
+FEW = f"fewer than {LEAST} problems"
 
 
 class Figures(NamedTuple):
-    """The figures of one group of episodes. `problems` are the clusters that the intervals rest on."""
+    """The figures of one group of episodes, none where they would rest on fewer than three problems."""
 
     episodes: int
     problems: int
@@ -39,10 +41,10 @@ def figures(episodes: Sequence[Episode], condition: str = "discovery") -> Figure
     return Figures(
         episodes=len(good),
         problems=len(boot.index),
-        accuracy={name: estimate(boot, by_condition, measure("accuracy", name)) for name in names},
-        alignment={name: estimate(boot, by_condition, measure("alignment", name)) for name in names},
-        normalized=estimate(boot, by_condition, measure("normalized_alignment", condition)),
-        negative=estimate(boot, by_condition, measure("negative_rate", condition)),
+        accuracy={name: _estimate(boot, by_condition, measure("accuracy", name)) for name in names},
+        alignment={name: _estimate(boot, by_condition, measure("alignment", name)) for name in names},
+        normalized=_estimate(boot, by_condition, measure("normalized_alignment", condition)),
+        negative=_estimate(boot, by_condition, measure("negative_rate", condition)),
     )
 
 
@@ -75,3 +77,10 @@ def by_kind(episodes: Iterable[Episode]) -> dict[str, list[Episode]]:
                 own = {"weights": weights, "grades": grades, "alignment": preference_alignment(grades, weights)}
                 found[kind].append(episode.model_copy(update=own))
     return {kind: found[kind] for kind in sorted(found, key=lambda name: (name == UNKNOWN, name))}
+
+
+def _estimate(boot: Bootstrap, by_condition: Played, what: Measure) -> Estimate:
+    """The estimate, unless it would rest on so few problems that its interval means nothing."""
+    if 0 < len({each[0].problem_id for each in units(by_condition, *what.conditions)}) < LEAST:
+        return {"mean": None, "ci": None, "reason": FEW}
+    return estimate(boot, by_condition, what)

@@ -11,7 +11,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from prefdisco.analysis.groups import FEW
 from prefdisco.analysis.known import kind_of, reader_of
+from prefdisco.analysis.regression import LEAST
 from prefdisco.analysis.runs import Run
 from prefdisco.bootstrap import Array, Bootstrap, Estimate
 from prefdisco.measures import units
@@ -112,6 +114,9 @@ def _parts(boot: Bootstrap, problems: dict[int, str], group: Iterable[Change]) -
     of = [change.problem for change in rows]
 
     def share(hit: Callable[[Change], bool], among: Callable[[Change], bool], reason: str = "no criteria") -> Estimate:
+        among_them = {change.problem for change in rows if among(change)}
+        if 0 < len(among_them) < LEAST:
+            return {"mean": None, "ci": None, "reason": FEW}
         columns = [float(hit(change) and among(change)) for change in rows], [float(among(change)) for change in rows]
         return boot.ratio(of, columns, _quotient, reason)
 
