@@ -53,6 +53,8 @@ def line(generator: np.random.Generator, boot: Bootstrap, of: list[str]) -> bool
 def sandwich(generator: np.random.Generator, boot: Bootstrap, of: list[str]) -> bool:
     """The same by the usual cluster-robust interval, which the package does not use."""
     asked, alignment = asked_and_aligned(generator, len(boot.index))
+    if np.ptp(asked) == 0:
+        return False
     clusters = {"groups": np.unique(of, return_inverse=True)[1]}
     fit = sm.OLS(alignment, sm.add_constant(asked)).fit(cov_type="cluster", cov_kwds=clusters, use_t=True)
     low, high = fit.conf_int()[1]

@@ -15,7 +15,7 @@ from prefdisco.analysis.groups import FEW
 from prefdisco.analysis.known import kind_of, reader_of
 from prefdisco.analysis.regression import LEAST
 from prefdisco.analysis.runs import Run
-from prefdisco.bootstrap import Array, Bootstrap, Estimate
+from prefdisco.bootstrap import Bootstrap, Estimate
 from prefdisco.measures import units
 from prefdisco.schema import Episode
 
@@ -111,14 +111,13 @@ def decomposition(found: Sequence[Change], by: Callable[[Change], str]) -> dict[
 
 def _parts(boot: Bootstrap, problems: dict[int, str], group: Iterable[Change]) -> Parts:
     rows = list(group)
-    of = [change.problem for change in rows]
 
     def share(hit: Callable[[Change], bool], among: Callable[[Change], bool], reason: str = "no criteria") -> Estimate:
-        among_them = {change.problem for change in rows if among(change)}
-        if 0 < len(among_them) < LEAST:
+        some = [change for change in rows if among(change)]
+        problems_of = [change.problem for change in some]
+        if 0 < len(set(problems_of)) < LEAST:
             return {"mean": None, "ci": None, "reason": FEW}
-        columns = [float(hit(change) and among(change)) for change in rows], [float(among(change)) for change in rows]
-        return boot.ratio(of, columns, _quotient, reason)
+        return boot.mean(problems_of, [float(hit(change)) for change in some], reason)
 
     def average(value: Callable[[Change], float]) -> Estimate:
         """Per unit, of all units: those without a criterion of the group count as 0."""
@@ -151,7 +150,3 @@ def _fell(change: Change) -> bool:
 
 def _was_right(change: Change) -> bool:
     return change.before == MET
-
-
-def _quotient(total: Array) -> tuple[Array, Array]:
-    return total[:, 0], total[:, 1]
