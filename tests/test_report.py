@@ -363,6 +363,7 @@ def test_runs_without_a_shared_scenario_are_named(tmp_path: Path) -> None:
         (["nowhere"], "nowhere: no episodes there"),
         (["RUN", "RUN"], "named twice"),
         (["RUN", "condition=discovry"], "did you mean discovery"),
+        (["RUN", "condition=oracle"], "every report has it"),
         (["RUN", "ou=x"], "did you mean out"),
         (["RUN", "out=RUN/episodes.jsonl"], "a part of this path is a file"),
         (["BROKEN"], "episodes.jsonl:1: "),

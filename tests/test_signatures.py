@@ -109,6 +109,7 @@ def test_termination_is_premature_where_the_agent_stops_itself_knowing_little_an
     assert premature_termination(made((3, 3, 5), questions=one, asked_to_end=True), best) is False
     assert premature_termination(made((3, 3, 5), questions=one), made((3, 3, 5), "oracle")) is False
     assert premature_termination(made((3, 3, 5), questions=one), None) is None
+    assert premature_termination(made((3, 3, 3), "generic"), best) is False  # it may not ask
     silent = made((3, 3, 5), questions=one).model_copy(update={"messages": ()})
     assert premature_termination(silent, best) is None  # how it ended is not recorded
 

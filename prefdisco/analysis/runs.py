@@ -45,7 +45,8 @@ def load_runs(folders: Sequence[str | Path]) -> list[Run]:
     Raises RunError for a folder without episodes and one that is named twice, DataError for a line that is no episode.
     """
     stages = [stage for folder in folders for stage in stages_of(Path(folder))]
-    names = named(stages, least=2 if any(stage.name in STAGES for stage in stages) else 1)
+    places = [stage.absolute() for stage in stages]  # "." has no name
+    names = named(places, least=2 if any(stage.name in STAGES for stage in stages) else 1)
     return [
         Run(name, folder, tuple(load_episodes(folder / EPISODES).values()))
         for name, folder in zip(names, stages, strict=True)

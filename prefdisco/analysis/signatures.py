@@ -13,7 +13,7 @@ from prefdisco.analysis.harm import MET
 from prefdisco.analysis.known import reader_of
 from prefdisco.analysis.runs import Run
 from prefdisco.bootstrap import SMALLEST, Bootstrap, Estimate
-from prefdisco.conditions import prompt
+from prefdisco.conditions import parse_condition, prompt
 from prefdisco.measures import Unit, harmed
 from prefdisco.metrics import revealed_weight
 from prefdisco.schema import Episode
@@ -79,9 +79,11 @@ def premature_termination(episode: Episode, oracle: Episode | None) -> bool | No
 
     True if nobody asked for the final answer (neither the budget was used up nor the user stopped), the answers
     revealed less than half of the profile's weight, and the same agent told everything (`oracle`, same scenario and
-    seed) fits the person strictly better. None where the first two hold and there is no oracle, and where the record
-    has no message of the user, so that it is not known how the questions ended.
+    seed) fits the person strictly better. False under a condition that may not ask. None where the first two hold and
+    there is no oracle, and where the record has no message of the user, so that it is not known how it ended.
     """
+    if not parse_condition(episode.condition).may_ask:
+        return False
     said = [message.content for message in episode.messages if message.role == "user"]
     if said and any(text.endswith(prompt("final_request")) for text in said):
         return False

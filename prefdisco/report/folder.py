@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
+from prefdisco.analysis.groups import BASELINE, ORACLE
 from prefdisco.analysis.runs import Run, load_runs
 from prefdisco.conditions import parse_condition
-from prefdisco.config import ReportConfig
+from prefdisco.config import ConfigError, ReportConfig
 from prefdisco.files import atomic_write
 from prefdisco.hashing import digest
 from prefdisco.report import cells, escapes
@@ -27,9 +28,14 @@ INTRODUCTION = (
 def write_reports(folders: Sequence[str | Path], settings: ReportConfig) -> Path:
     """Read the runs in `folders` and write all forms of their report; returns the folder.
 
-    Raises RunError for a folder without episodes or one that cannot be written, ConfigError for an unknown condition.
+    Raises RunError for a folder without episodes or one that cannot be written, ConfigError for an unknown condition
+    and for the two that every other is compared with.
     """
     condition = parse_condition(settings.condition).name
+    if condition in (BASELINE, ORACLE):
+        raise ConfigError(
+            f"condition={condition}: every report has it; choose what stands beside it, such as discovery"
+        )
     runs = load_runs(folders)
     out = Path(settings.out) if settings.out else default_folder(folders)
     sections = analysis(runs, condition)

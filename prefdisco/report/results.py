@@ -15,6 +15,7 @@ from prefdisco.report.sections import Section
 from prefdisco.schema import Episode
 
 ALL = "all"
+MOST_FAMILIES = 16  # as columns
 Cells = Mapping[str, Mapping[str, Figures]]  # run -> group, ALL among them -> figures
 
 
@@ -33,10 +34,10 @@ def runs_section(runs: Sequence[Run]) -> Section:
 
 
 def columns_of(runs: Sequence[Run]) -> str:
-    """What the columns of the main tables are: tasks, or the families of a single task."""
+    """What the columns of the main tables are: tasks, or the families of a single task where they fit."""
     tasks = {GROUPINGS["task"](episode) for run in runs for episode in run.episodes}
     families = {GROUPINGS["family"](episode) for run in runs for episode in run.episodes}
-    return "family" if len(tasks) == 1 and len(families) > 1 else "task"
+    return "family" if len(tasks) == 1 and 1 < len(families) <= MOST_FAMILIES else "task"
 
 
 def main_tables(runs: Sequence[Run], condition: str) -> list[Section]:
