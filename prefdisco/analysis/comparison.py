@@ -70,7 +70,8 @@ def difference(first: Run, second: Run, figure: str, what: Measure) -> Differenc
     problems = [sides[0][unit][0].problem_id for unit in shared]
     counts = len(shared), len(set(problems))
     if not shared:
-        return Difference(figure, first.name, second.name, *counts, (None, None), _none(UNSHARED), None)
+        reason = UNSHARED if all(sides) else what.nothing
+        return Difference(figure, first.name, second.name, *counts, (None, None), _none(reason), None)
     columns = [list(zip(*(what.terms(*side[unit]) for unit in shared), strict=True)) for side in sides]
     values, gap = paired(Bootstrap(problems), problems, columns, what)
     p = None if gap["mean"] is None else swap_test(problems, columns, what)

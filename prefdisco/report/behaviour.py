@@ -11,8 +11,7 @@ from prefdisco.analysis.runs import Run
 from prefdisco.analysis.signatures import counts
 from prefdisco.bootstrap import Estimate
 from prefdisco.report import meanings, plots
-from prefdisco.report.grid import Column, Grid, percent
-from prefdisco.report.grid import points as of_points
+from prefdisco.report.grid import Column, Grid, estimates, percent
 from prefdisco.report.sections import Section
 
 MOST_ATTRIBUTES = 24  # shown of each run; the CSV has all
@@ -26,8 +25,8 @@ def question_section(runs: Sequence[Run], condition: str) -> Section:
         "line through",
         Column("points"),
         Column("problems"),
-        of_points("slope", 3),
-        of_points("intercept"),
+        estimates("slope", 3),
+        estimates("intercept"),
         Column("r", 1.0, 2),
         Column("p", p=True),
         "note",
@@ -53,7 +52,7 @@ def question_section(runs: Sequence[Run], condition: str) -> Section:
 
 def count_section(runs: Sequence[Run], condition: str) -> Section:
     """Alignment by number of questions."""
-    grid = Grid("run", Column("questions"), Column("episodes"), of_points("alignment"))
+    grid = Grid("run", Column("questions"), Column("episodes"), estimates("alignment"))
     for run in runs:
         group = list(run.played.get(condition, {}).values())
         for count, found in questions.by_count(run, condition).items():
@@ -92,7 +91,7 @@ def _harm_section(
 ) -> Section:
     parts = {run: harm.decomposition(changes, by) for run, changes in found.items()}
     shares = [percent(each) for each in ("weight", "fell", "rose", "right", "of these spoilt")]
-    sums = [of_points(each, 3) for each in ("lost", "spoilt", "won", "net")]
+    sums = [estimates(each, 3) for each in ("lost", "spoilt", "won", "net")]
     grid = Grid("run", title, Column("criteria"), *shares, *sums)
     shown: list[int] = []
     names: list[str] = []

@@ -28,7 +28,7 @@ def percent(title: str) -> Column:
     return Column(f"{title} %", 100.0, 1, interval=True)
 
 
-def points(title: str, decimals: int = 2) -> Column:
+def estimates(title: str, decimals: int = 2) -> Column:
     """Estimates shown as they are."""
     return Column(title, 1.0, decimals, interval=True)
 

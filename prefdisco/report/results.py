@@ -9,8 +9,7 @@ from prefdisco.analysis.groups import BASELINE, GROUPINGS, ORACLE, Figures, by_k
 from prefdisco.analysis.plane import front, points
 from prefdisco.analysis.runs import Run
 from prefdisco.report import meanings, plots
-from prefdisco.report.grid import Column, Grid, percent
-from prefdisco.report.grid import points as of_points
+from prefdisco.report.grid import Column, Grid, estimates, percent
 from prefdisco.report.sections import Section
 from prefdisco.schema import Episode
 
@@ -51,7 +50,7 @@ def main_tables(runs: Sequence[Run], condition: str) -> list[Section]:
     ]
     known = [value for value in parts if value is not None]
     below = f"{sum(value < 0 for value in known)} of {len(known)} cells (run x {by}) are below zero." if known else ""
-    normalized = Grid("run", *(of_points(name, 1) for name in order))
+    normalized = Grid("run", *(estimates(name, 1) for name in order))
     accuracy = Grid("run", "condition", *(Column(name, 100.0, 1, interval=True) for name in order))
     negative = Grid("run", *(Column(name, 100.0, 1, interval=True) for name in order))
     for run, found in cells.items():
@@ -90,7 +89,7 @@ def plane_section(runs: Sequence[Run]) -> Section:
     """The accuracy-alignment plane with its fronts."""
     found = points(runs)
     edge, untold = front(found), front([point for point in found if not point.told])
-    grid = Grid("run", "condition", Column("episodes"), percent("accuracy"), of_points("alignment"), "front")
+    grid = Grid("run", "condition", Column("episodes"), percent("accuracy"), estimates("alignment"), "front")
     for point in found:
         where = ["all"] * (point in edge) + ["not told"] * (point in untold)
         grid.add(point.run, point.condition, point.episodes, point.accuracy, point.alignment, ", ".join(where))
@@ -110,7 +109,7 @@ def comparison_section(runs: Sequence[Run], condition: str) -> Section:
         Column("problems"),
         Column("first", 1.0, 3),
         Column("second", 1.0, 3),
-        of_points("difference", 3),
+        estimates("difference", 3),
         Column("p", p=True),
         Column("p, Holm", p=True),
     )
@@ -141,8 +140,8 @@ def _group_section(by: str, cells: Cells, condition: str) -> Section:
         by,
         Column("problems"),
         *(percent(f"accuracy {name}") for name in names),
-        *(of_points(f"alignment {name}") for name in names),
-        of_points("normalized %", 1),
+        *(estimates(f"alignment {name}") for name in names),
+        estimates("normalized %", 1),
         percent("negative"),
     )
     for run, found in cells.items():
@@ -154,8 +153,8 @@ def _group_section(by: str, cells: Cells, condition: str) -> Section:
 
 def _kind_section(cells: Cells, condition: str) -> Section:
     names = (BASELINE, condition, ORACLE)
-    alignments = [of_points(f"alignment {name}") for name in names]
-    grid = Grid("run", "kind", Column("problems"), *alignments, of_points("normalized %", 1), percent("negative"))
+    alignments = [estimates(f"alignment {name}") for name in names]
+    grid = Grid("run", "kind", Column("problems"), *alignments, estimates("normalized %", 1), percent("negative"))
     for run, found in cells.items():
         for name, each in found.items():
             alignment = [each.alignment[of] for of in names]
