@@ -6,15 +6,17 @@ import csv
 import json
 import re
 from pathlib import Path
+from statistics import fmean
 from xml.etree import ElementTree
 
 import pytest
+from scipy import stats
 
 from prefdisco.cli import main
 from prefdisco.report import escapes
 from prefdisco.report.folder import csv_text, latex_table, markdown_page
 from prefdisco.report.sections import Section
-from tests.raw import write_run
+from tests.raw import read, write_run
 
 
 def table(out: Path, name: str) -> list[dict[str, str]]:
@@ -95,6 +97,24 @@ def test_a_run_in_which_everything_failed_is_a_report_of_dashes(tmp_path: Path) 
     assert main(["report", str(folder)]) == 0
     page = (folder / "report" / "report.md").read_text()
     assert "| one | 24 | 12 | 1 | 71 | 71 | none without error |" in page and "| one | – |" in page
+
+
+def test_a_line_between_runs_counts_the_same_evaluation_once(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path / name, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2), ("d", 3), ("e", 4))]
+    assert main(["report", *map(str, folders), f"out={tmp_path / 'out'}"]) == 0
+    between = table(tmp_path / "out", "questions")[-1]
+    x, y = [], []
+    for folder in folders[1:]:
+        own = [each for each in read(folder) if each["condition"] == "discovery"]
+        x.append(fmean(len(each["questions"]) for each in own))
+        y.append(fmean(each["alignment"] for each in own))
+    expected = stats.linregress(x, y)
+    assert between["points"] == "4" and float(between["p"]) == pytest.approx(expected.pvalue)
+    half = stats.t.ppf(0.975, 2) * expected.stderr
+    found = [float(between[name]) for name in ("slope", "slope, low", "slope, high", "intercept", "r")]
+    slope = expected.slope
+    assert found == pytest.approx([slope, slope - half, slope + half, expected.intercept, expected.rvalue])
+    assert "Figures show the first 8 runs" in (tmp_path / "out" / "report.md").read_text()
 
 
 @pytest.mark.parametrize(

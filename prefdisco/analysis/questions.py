@@ -27,9 +27,10 @@ def within(run: Run, conditions: Sequence[str] = ("discovery",)) -> Line:
 
 
 def between(runs: Sequence[Run], condition: str = "discovery") -> Line:
-    """The means of runs on each other: a point a run, taken as independent. Runs without the condition are left out."""
-    points = means(runs, condition)
-    return regress([point[1] for point in points], [point[2] for point in points])
+    """The means of runs: a point a run, taken as independent. Runs without the condition are left out, and runs that
+    agree in both means count once: they are the same model, evaluated before several trainings."""
+    points = dict.fromkeys((asked, aligned) for _, asked, aligned in means(runs, condition))
+    return regress([point[0] for point in points], [point[1] for point in points])
 
 
 def means(runs: Sequence[Run], condition: str = "discovery") -> list[tuple[str, float, float]]:

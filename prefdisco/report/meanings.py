@@ -1,6 +1,7 @@
 """What the sections of a report mean, in the words that stand over their tables. {condition} is the one looked at."""
 
 RUNS = "Episodes that failed are errors: they are counted here and enter no figure below."
+MOST_RUNS = "Figures show the first {runs} runs, those of what is won and lost the first {panels}; tables show all."
 NORMALIZED = (
     "In percent: 100 ({condition} - baseline) / (oracle - baseline), a ratio of means. Below 0, the result fits "
     "people less well than an answer that knows nothing about them."
@@ -27,8 +28,8 @@ KINDS = (
 )
 QUESTIONS = (
     "Alignment (1 to 5) = intercept + slope x questions, under {condition} where no condition is named. Episodes "
-    "are clustered by problem; runs count as independent. How much an agent asks is its own choice, so a slope "
-    "within a run is no promise of what another question would bring."
+    "are clustered by problem; runs count as independent, and once where they agree in both means. How much an "
+    "agent asks is its own choice, so a slope within a run is no promise of what another question would bring."
 )
 COUNTS = "Mean alignment of the episodes of {condition} with so many questions; none for fewer than three problems."
 NO_HARM = "No scenario has both baseline and {condition}, so there is nothing to compare criterion by criterion."

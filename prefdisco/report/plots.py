@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 RUN_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MOST_RUNS = len(RUN_COLORS)  # more are not told apart
-MOST_PANELS = 3
+MOST_PANELS = 4
 LOST, OVER, WON = "#E69F00", "#D55E00", "#009E73"
 LONGEST = 40  # characters of a name
 
@@ -42,7 +42,8 @@ def groups(title: str, figures: Mapping[str, Mapping[str, Estimate]]) -> str:
 
 def plane(found: Sequence[Point]) -> str:
     """Every run under every condition, with both intervals, the front of all, and that of those not told."""
-    runs = list(dict.fromkeys(point.run for point in found))
+    runs = list(dict.fromkeys(point.run for point in found))[:MOST_RUNS]
+    found = [point for point in found if point.run in runs]
     conditions = list(dict.fromkeys(point.condition for point in found))
 
     def draw(axes: Sequence[Axes]) -> None:

@@ -29,7 +29,9 @@ def runs_section(runs: Sequence[Run]) -> Section:
             len({episode.seed for episode in run.episodes}),
         ]
         grid.add(run.name, *counts, len(run.episodes), run.errors, ", ".join(run.conditions) or "none without error")
-    return grid.section("runs", "Runs", meanings.RUNS)
+    most = meanings.MOST_RUNS.format(runs=plots.MOST_RUNS, panels=plots.MOST_PANELS)
+    text = f"{meanings.RUNS} {most}" if len(runs) > plots.MOST_PANELS else meanings.RUNS
+    return grid.section("runs", "Runs", text)
 
 
 def columns_of(runs: Sequence[Run]) -> str:
