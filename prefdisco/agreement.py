@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from prefdisco.bootstrap import RESAMPLES, SMALLEST, Array, Bootstrap, Estimate
+from prefdisco.bootstrap import RESAMPLES, SMALLEST, Array, Bootstrap, Estimate, limits
 from prefdisco.grading import graded
 from prefdisco.judges import Judge
 from prefdisco.schema import DataError, Episode, Record, Scenario, Usage
@@ -213,8 +213,8 @@ def _spearman(boot: Bootstrap, problems: Sequence[str], a: Array, b: Array) -> E
         values.append(float(weights @ (x * y)) / below if below > SMALLEST * len(a) else None)
     if values[0] is None:
         return {"mean": None, "ci": None, "reason": CONSTANT}
-    low, high = np.percentile([value for value in values[1:] if value is not None] or [values[0]], [2.5, 97.5])
-    return {"mean": values[0], "ci": [float(low), float(high)]}
+    known = np.asarray([value for value in values[1:] if value is not None])
+    return {"mean": values[0], "ci": limits(known, len(set(problems)), values[0])}
 
 
 def _centred_ranks(place: np.ndarray[Any, Any], weights: Array) -> Array:

@@ -14,7 +14,17 @@ from typing import TypeVar
 
 from prefdisco import __version__
 from prefdisco.complaints import COMMAND_LINE
-from prefdisco.config import Config, ConfigError, ElicitConfig, EvaluateConfig, ShowConfig, help_text, load, parse_words
+from prefdisco.config import (
+    Config,
+    ConfigError,
+    ElicitConfig,
+    EvaluateConfig,
+    ReportConfig,
+    ShowConfig,
+    help_text,
+    load,
+    parse_words,
+)
 from prefdisco.files import RunError
 from prefdisco.llm.base import ModelError
 from prefdisco.llm.loops import run
@@ -27,6 +37,7 @@ USAGE = """usage: prefdisco COMMAND
   prefdisco evaluate agent=PATH [key=value ...]   play scenarios, grade them, print a table
   prefdisco compare RUN [RUN ...]                 the figures of several runs, and their mean, as a Markdown table
   prefdisco show RUN [RUN ...] [key=value ...]    the same few episodes of several runs, to read, as Markdown
+  prefdisco report RUN [RUN ...] [out=DIR]        tables, figures and statistics of runs: Markdown, CSV, LaTeX, SVG
   prefdisco agree RUN RUN                         how far the judges of two runs agree on the same dialogues
   prefdisco elicit [key=value ...]                question policies on learned beliefs, without a language model
   prefdisco build task=.. model=.. [key=value ..] make scenarios of a task's problems with a language model
@@ -121,6 +132,21 @@ def show(argv: Sequence[str]) -> None:
     print(transcripts(folders, settings))
 
 
+def report(argv: Sequence[str]) -> None:
+    """Write the report of several runs; prints its folder."""
+    folders = [word for word in argv if "=" not in word and not word.startswith("-")]
+    words = [word for word in argv if word not in folders]
+    settings, dry_run = configure(ReportConfig, words, "usage: prefdisco report RUN [RUN ...] [key=value ...]")
+    if not folders:
+        raise ConfigError(f"{COMMAND_LINE}: expected a run folder: prefdisco report RUN [RUN ...]")
+    if dry_run:
+        print(settings.to_yaml(), end="")
+        return
+    from prefdisco.report.folder import write_reports
+
+    print(write_reports(folders, settings))
+
+
 def validate(argv: Sequence[str]) -> None:
     """Read a file of scenarios to its end and print how many there are, or every fault of a published one."""
     if argv and argv[0] in ("--help", "-h"):
@@ -199,6 +225,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "evaluate": evaluate,
     "compare": compare,
     "show": show,
+    "report": report,
     "agree": agree,
     "elicit": elicit,
     "build": build,

@@ -44,6 +44,7 @@ __all__ = [
     "RLRecipe",
     "Recipe",
     "RemoteOptions",
+    "ReportConfig",
     "RewardConfig",
     "RolloutConfig",
     "SFTRecipe",
@@ -393,6 +394,17 @@ class ShowConfig(Config):
     condition: str = Field(default="discovery", description="the condition whose episodes are shown")
     count: int = Field(default=10, ge=1, description="episodes to show")
     seed: int = Field(default=0, description="seed of the draw")
+
+
+class ReportConfig(Config):
+    """What `prefdisco report` writes, and where; made of words alone."""
+
+    condition: str = Field(
+        default="discovery", description="the condition that is looked at beside baseline and oracle"
+    )
+    out: str | None = Field(
+        default=None, description="folder to write to; RUN/report, or for several runs runs/report-HASH"
+    )
 
 
 class EvaluateConfig(PlayConfig, Config):

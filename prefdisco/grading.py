@@ -39,6 +39,7 @@ def for_persona(played: Episode, scenario: Scenario) -> Episode:
             "persona_id": scenario.persona.id,
             "weights": {preference.attribute: preference.weight for preference in scenario.profile},
             "values": {preference.attribute: preference.value for preference in scenario.profile},
+            "kinds": {preference.attribute: preference.kind for preference in scenario.profile},
             "usage": Usage(),
             "user_usage": Usage(),
         }

@@ -1,8 +1,8 @@
 """From episodes to `summary.json`: every figure of it, from the episodes alone. Definitions: DESIGN section 3,
 PrefDisco section 4.
 
-Errors are counted and listed and enter no figure. A unit of the paired figures is a (scenario, seed) that has an
-episode under every condition the figure compares. Percentages are on 0..100 (`normalized_alignment`,
+Errors are counted and listed and enter no figure. The figures that other tables share are defined in measures.py, with
+the units that they are paired over. Percentages are on 0..100 (`normalized_alignment`,
 `share_of_ceiling`), shares and accuracy on 0..1.
 """
 
@@ -15,14 +15,12 @@ from typing import Any
 
 from prefdisco.bootstrap import RESAMPLES, SMALLEST, Bootstrap, Estimate
 from prefdisco.health import thinking_health, vitals_of
+from prefdisco.measures import EQUAL, UNPAIRED, Played, estimate, in_order, measure, played, units
 from prefdisco.schema import Episode, Grade, Usage
 
-Unit = tuple[str, int]  # (scenario id, seed)
 Ceiling = Mapping[
     str, Mapping[str, float]
 ]  # scenario id -> {"alignment": 1..5, "questions": count} of the best possible agent
-EQUAL = "oracle equals baseline"
-UNPAIRED = "no scenario has baseline, oracle and this condition"
 UNSWAPPED = "no scenario has baseline, discovery and swapped"
 NO_GAIN = "discovery does not gain on baseline: the interval of the difference holds zero"
 
@@ -59,9 +57,7 @@ def summarize(
 ) -> dict[str, Any]:
     """The content of `summary.json`. A figure that does not exist is null, with a reason."""
     good = _graded(episodes)
-    by_condition: dict[str, dict[Unit, Episode]] = {}
-    for episode in good:
-        by_condition.setdefault(episode.condition, {})[_unit(episode)] = episode
+    by_condition = played(good)
     boot = Bootstrap([episode.problem_id for episode in good], resamples)
     vitals = vitals_of(good)
     failed = [episode for episode in episodes if episode.error is not None]
@@ -74,7 +70,7 @@ def summarize(
                 **_condition(boot, by_condition, name),
                 "thinking": thinking_health(boot, [vital for vital in vitals if vital.condition == name]),
             }
-            for name in sorted(by_condition, key=_order)
+            for name in in_order(by_condition)
         },
     }
     if "discovery" in by_condition:
@@ -100,34 +96,27 @@ def _usage(episodes: Sequence[Episode]) -> dict[str, Any]:
     return {**sum(roles.values(), Usage()).model_dump(), "roles": parts}
 
 
-def _condition(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]], name: str) -> dict[str, Any]:
+def _condition(boot: Bootstrap, by_condition: Played, name: str) -> dict[str, Any]:
     """The figures that every condition has."""
-    group = list(by_condition[name].values())
-    problems = [episode.problem_id for episode in group]
+    group = by_condition[name].values()
     figures: dict[str, Any] = {
         "n": len(group),
-        "accuracy": boot.mean(problems, [_right(episode) for episode in group], "no episodes"),
-        "alignment": boot.mean(problems, [episode.graded_alignment for episode in group], "no episodes"),
-        "questions": boot.mean(problems, [len(episode.questions) for episode in group], "no episodes"),
+        **{each: estimate(boot, by_condition, measure(each, name)) for each in ("accuracy", "alignment", "questions")},
         "questions_histogram": {str(k): n for k, n in sorted(Counter(len(e.questions) for e in group).items())},
     }
     if name != "baseline" and "baseline" in by_condition:
-        figures["negative_rate"] = _negative_rate(boot, by_condition, name)
-        if name != "oracle":
-            figures["normalized_alignment"] = _normalized(boot, by_condition, name)
+        for each in ("negative_rate",) if name == "oracle" else ("negative_rate", "normalized_alignment"):
+            figures[each] = estimate(boot, by_condition, measure(each, name))
     return figures
 
 
-def _discovery(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]]) -> dict[str, Any]:
+def _discovery(boot: Bootstrap, by_condition: Played) -> dict[str, Any]:
     group = list(by_condition["discovery"].values())
     problems = [episode.problem_id for episode in group]
     figures: dict[str, Any] = {}
     if "baseline" in by_condition:
-        figures["normalized_alignment"] = _normalized(boot, by_condition, "discovery")
-        figures["negative_rate"] = _negative_rate(boot, by_condition, "discovery")
-        pairs = _units(by_condition, "baseline", "discovery")
-        changes = [_right(own) - _right(base) for base, own in pairs]
-        figures["accuracy_change"] = boot.mean([own.problem_id for _, own in pairs], changes, "no pairs")
+        for each in ("normalized_alignment", "negative_rate", "accuracy_change"):
+            figures[each] = estimate(boot, by_condition, measure(each))
         if "swapped" in by_condition:
             figures["swap_drop"] = _swap_drop(boot, by_condition)
     revealing = [sum(question.revealed is not None for question in episode.questions) for episode in group]
@@ -141,14 +130,14 @@ def _discovery(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode
     return figures
 
 
-def _ceiling(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]], ceiling: Ceiling) -> dict[str, Any]:
+def _ceiling(boot: Bootstrap, by_condition: Played, ceiling: Ceiling) -> dict[str, Any]:
     """The best possible agent between this agent's own baseline and oracle, and the share of its gain attained."""
     known = {name: {unit: e for unit, e in group.items() if unit[0] in ceiling} for name, group in by_condition.items()}
-    pairs = _units(known, "baseline", "oracle")
+    pairs = units(known, "baseline", "oracle")
     problems = [base.problem_id for base, _ in pairs]
     best = [ceiling[base.scenario_id]["alignment"] for base, _ in pairs]
     questions = [ceiling[base.scenario_id]["questions"] for base, _ in pairs]
-    share = _units(known, "baseline", "discovery")
+    share = units(known, "baseline", "discovery")
     return {
         "alignment": boot.mean(problems, best, UNPAIRED),
         "normalized_alignment": boot.ratio(
@@ -171,23 +160,12 @@ def _ceiling(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]]
     }
 
 
-def _normalized(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]], name: str) -> Estimate:
-    triples = _units(by_condition, "baseline", "oracle", name)
-    columns = [[triple[side].graded_alignment for triple in triples] for side in range(3)]
-    return boot.ratio(
-        [triple[0].problem_id for triple in triples],
-        columns,
-        lambda t: (100 * (t[:, 2] - t[:, 0]), t[:, 1] - t[:, 0]),
-        EQUAL if triples else UNPAIRED,
-    )
-
-
-def _swap_drop(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]]) -> Estimate:
+def _swap_drop(boot: Bootstrap, by_condition: Played) -> Estimate:
     """100 * (discovery - swapped) / (discovery - baseline): how much of the gain is made of this person's answers.
 
     Null where there is no gain to share out: a ratio over what may be zero says nothing.
     """
-    triples = _units(by_condition, "baseline", "discovery", "swapped")
+    triples = units(by_condition, "baseline", "discovery", "swapped")
     problems = [triple[0].problem_id for triple in triples]
     base, own, other = ([triple[side].graded_alignment for triple in triples] for side in range(3))
     gain = boot.mean(problems, [b - a for a, b in zip(base, own, strict=True)], UNSWAPPED)
@@ -196,37 +174,10 @@ def _swap_drop(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode
     return boot.ratio(problems, (base, own, other), lambda t: (100 * (t[:, 1] - t[:, 2]), t[:, 1] - t[:, 0]), NO_GAIN)
 
 
-def _negative_rate(boot: Bootstrap, by_condition: Mapping[str, Mapping[Unit, Episode]], name: str) -> Estimate:
-    """Share of units strictly below their baseline."""
-    pairs = _units(by_condition, "baseline", name)
-    harmed = [float(own.graded_alignment < base.graded_alignment - SMALLEST) for base, own in pairs]
-    return boot.mean([own.problem_id for _, own in pairs], harmed, "no pairs")
-
-
-def _units(by_condition: Mapping[str, Mapping[Unit, Episode]], *names: str) -> list[tuple[Episode, ...]]:
-    """The episodes of every unit that has all of these conditions, in their order."""
-    groups = [by_condition.get(name, {}) for name in names]
-    return [tuple(group[unit] for group in groups) for unit in groups[0] if all(unit in group for group in groups)]
-
-
 def _graded(episodes: Iterable[Episode]) -> list[Episode]:
     return [episode for episode in episodes if episode.error is None]
-
-
-def _unit(episode: Episode) -> Unit:
-    return (episode.scenario_id, episode.seed)
-
-
-def _right(episode: Episode) -> float:
-    return float(bool(episode.correct))
 
 
 def revealed_weight(episode: Episode) -> float:
     """Weight of the preferences that the questions revealed, each once."""
     return sum(episode.weights.get(name, 0.0) for name in {q.revealed for q in episode.questions if q.revealed})
-
-
-def _order(condition: str) -> tuple[int, str]:
-    """baseline, discovery, oracle first, then the controls by name."""
-    first = ("baseline", "discovery", "oracle")
-    return (first.index(condition) if condition in first else len(first), condition)

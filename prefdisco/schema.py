@@ -183,8 +183,10 @@ class Episode(Record):
     alignment: float | None = None
     family: str | None = None
     domain: str = ""
+    task: str = ""  # none in older files
     weights: dict[str, float] = Field(default_factory=dict)  # of the scenario's own profile, by attribute
     values: dict[str, str] = Field(default_factory=dict)  # what it prefers, by attribute; none in older files
+    kinds: dict[str, Kind] = Field(default_factory=dict)  # of its attributes; none in older files
     answered_by: str | None = None  # the scenario whose person answered, where that is another one
     consistent: bool | None = None  # the response states what the thinking arrived at; None where that is not read
     adaptive: tuple[bool, ...] = ()

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from prefdisco.analysis.runs import named
 from prefdisco.cli import main
 from prefdisco.config import ShowConfig
 from prefdisco.files import RunError
-from prefdisco.report.transcripts import fenced, named, transcripts
+from prefdisco.report.transcripts import fenced, transcripts
 from prefdisco.schema import Episode, Grade, Message
 from tests.hand_made import episode
 

@@ -47,9 +47,9 @@ def text(rows: Rows, width: int = WIDTH) -> list[str]:
     return lines
 
 
-def markdown(rows: Rows) -> str:
-    """Rows as a Markdown table."""
-    ruled = [rows[0], ["---", *["---:"] * (len(rows[0]) - 1)], *rows[1:]]
+def markdown(rows: Sequence[Sequence[str]], text: Sequence[int] = (0,)) -> str:
+    """Rows as a Markdown table; the columns in `text` to the left, the others to the right."""
+    ruled = [rows[0], ["---" if place in text else "---:" for place in range(len(rows[0]))], *rows[1:]]
     return "\n".join("| " + " | ".join(row) + " |" for row in ruled)
 
 

@@ -7,8 +7,10 @@ as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from prefdisco.files import writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Summaries = Mapping[str, Mapping[str, Any]]  # stage ("before", "after", or one name) -> summary
 
@@ -49,21 +52,46 @@ def drawn(
 ) -> Path:
     """Call `draw` on axes and save them as NAME.png and NAME.svg in `folder`; returns the PNG. RunError where it cannot
     be written."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     folder = Path(folder)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    # Same content, same bytes: no random ids and no date in the SVG.
-    with matplotlib.rc_context({"svg.hashsalt": "prefdisco", "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure.subplots(rows, columns, squeeze=False).flatten().tolist())
+    with _figure(draw, rows, columns, size) as figure:
         for suffix in ("png", "svg"):
             path = folder / f"{name}.{suffix}"
             with writing(path):
                 figure.savefig(path, dpi=160, metadata={"Date": None} if suffix == "svg" else None)
     return folder / f"{name}.png"
+
+
+def svg(
+    draw: Callable[[Sequence[Axes]], None], rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 4.0)
+) -> str:
+    """What `draw` draws on axes, as the text of an SVG element that can stand in a page."""
+    file = StringIO()
+    with _figure(draw, rows, columns, size) as figure:
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    text = file.getvalue()
+    return text[text.index("<svg") :]
+
+
+@contextmanager
+def _figure(
+    draw: Callable[[Sequence[Axes]], None], rows: int, columns: int, size: tuple[float, float]
+) -> Iterator[Figure]:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    # Same content, same bytes: no random ids and no date in the SVG. Names are text, never mathematics.
+    style: Any = {
+        "svg.hashsalt": "prefdisco",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "text.parse_math": False,
+    }
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.subplots(rows, columns, squeeze=False).flatten().tolist())
+        yield figure
 
 
 def _single(plot: Callable[[Axes, Summaries], None], summaries: Summaries, axes: Sequence[Axes]) -> None:

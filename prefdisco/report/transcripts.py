@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from prefdisco.analysis.runs import named
 from prefdisco.config import ShowConfig
 from prefdisco.evaluate import EPISODES, load_episodes
 from prefdisco.files import RunError
@@ -42,16 +43,6 @@ def transcripts(folders: Sequence[str | Path], settings: ShowConfig) -> str:
     chosen = random.Random(settings.seed).sample(shared, min(settings.count, len(shared)))
     head = f"{len(chosen)} of {len(shared)} episodes of `{settings.condition}`, drawn with seed {settings.seed}."
     return "\n\n".join([head, *(scene([(name, runs[name][key]) for name in runs]) for key in chosen)])
-
-
-def named(folders: Sequence[Path]) -> list[str]:
-    """As much of the end of each path as tells the folders apart."""
-    most = max(len(folder.parts) for folder in folders)
-    for count in range(1, most + 1):
-        labels = ["/".join(folder.parts[-count:]) for folder in folders]
-        if len(set(labels)) == len(labels):
-            return labels
-    raise RunError(f"{folders[0]}: named twice")
 
 
 def scene(played: Sequence[tuple[str, Episode]]) -> str:
