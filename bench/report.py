@@ -89,14 +89,14 @@ class Writer:
 
     def text(self, mean: int) -> str:
         count = max(3, round(self.rng.gauss(mean, mean / 4)))
-        return " ".join(self.rng.choices(self.words, cum_weights=self.weights, k=count)).capitalize() + "."
+        return " ".join(self.rng.choices(self.words, cum_weights=self.weights, k=count)).capitalize() + self.rng.choice(".….")
 
 
 def made_runs(kind: str, episodes: int) -> dict[str, list[Episode]]:
-    """`episodes` episodes in four runs that play the same scenarios under three conditions."""
+    """At least `episodes` episodes in four runs that play the same scenarios under three conditions."""
     rng = random.Random(0)
     writer = Writer(rng)
-    count = episodes // (RUNS * len(CONDITIONS))
+    count = -(-episodes // (RUNS * len(CONDITIONS)))
     problems = [writer.text(25) for _ in range(count // PEOPLE + 1)]
     profiles = [profile(rng) for _ in range(count)]
     return {

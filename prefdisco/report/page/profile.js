@@ -45,6 +45,7 @@ function grade(episode, attribute, words) {
   const revealed = episode.questions.some(([, , name]) => name === attribute);
   return [
     given ? score(given[1]) : h("span", { class: "none" }, "–"),
+    " ",
     revealed ? h("span", { class: "tag revealed" }, "asked") : null,
     given?.[2] ? h("div", { class: "reason" }, prose(given[2], words, LONG_REASON, LONG_REASON)) : null,
   ];
