@@ -89,7 +89,9 @@ class Writer:
 
     def text(self, mean: int) -> str:
         count = max(3, round(self.rng.gauss(mean, mean / 4)))
-        return " ".join(self.rng.choices(self.words, cum_weights=self.weights, k=count)).capitalize() + self.rng.choice(".….")
+        return " ".join(self.rng.choices(self.words, cum_weights=self.weights, k=count)).capitalize() + self.rng.choice(
+            ".…."
+        )
 
 
 def made_runs(kind: str, episodes: int) -> dict[str, list[Episode]]:

@@ -37,6 +37,8 @@ ATTACKS = (
     "&lt;b&gt; &amp; &#60;script&#62;",
     "{{data}} {{script}} ${window.pwned = 1} javascript:pwned=1",
     "<a href='https://example.org/'>",
+    "__proto__",
+    "constructor",
 )
 HIDDEN = "left\u202eright\u2066 zero\u200bwidth\u200d \ufeffmark \u00adsoft \u0000null \u001b[31m \u2028line"
 NAMES = ["U+202E", "U+2066", "U+200B", "U+200D", "U+FEFF", "U+00AD", "U+0000", "U+001B", "U+2028"]
@@ -182,7 +184,7 @@ def test_writing_that_needs_joiners_and_emoji_stays_as_it_is(chromium: Any, tmp_
 
 @needs_browser
 def test_a_text_of_a_megabyte_is_shortened_until_asked_for(chromium: Any, tmp_path: Path) -> None:
-    for text in ("word " * 209_715, "x" * 1_048_576, "\u200b\u200c" * 524_288, "a\u200b" * 524_288):
+    for text in ("word " * 209_715, "\u200b\u200c" * 524_288, "a\u200b" * 524_288):
         size = len(text)
         with opened(chromium, write_page(tmp_path / "page.html", {"r": [with_texts(text + "END")]})) as report:
             report.page.fill("#q", "end")

@@ -63,7 +63,9 @@ def page(
     parts = {
         "policy": policy,
         "title": html.escape(visible(title)),
-        "about": html.escape(visible(f"{episodes:,} episodes of {', '.join(runs)}")) if runs else "no episodes",
+        "about": html.escape(visible(f"{episodes:,} episode{'' if episodes == 1 else 's'} of {', '.join(runs)}"))
+        if runs
+        else "no episodes",
         "style": style,
         "script": script,
         "contents": contents(sections),

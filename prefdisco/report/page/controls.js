@@ -1,6 +1,8 @@
 // The form of filters, the theme and the keyboard.
 
-const MENUS = { run: "all runs", task: "all tasks", domain: "all domains", family: "all families", signature: "any or none" };
+const MENUS = {
+  run: "all runs", task: "all tasks", domain: "all domains", family: "all families", signature: "any or none",
+};
 
 class Controls {
   // `change(changes, by)` is called with what the person chose.
@@ -24,11 +26,13 @@ class Controls {
   menu(name, all) {
     const counts = new Map();
     for (const unit of this.data.units) {
-      const values = name === "signature" ? new Set(Object.values(unit.scores).flatMap((each) => each.signatures)) : [unit[name]];
+      const signatures = () => new Set(Object.values(unit.scores).flatMap((each) => each.signatures));
+      const values = name === "signature" ? signatures() : [unit[name]];
       for (const value of values) if (value) counts.set(value, (counts.get(value) ?? 0) + 1);
     }
     this.form.querySelector(`#for-${name}`).hidden = counts.size < (name === "signature" ? 1 : 2);
-    this.fill(name, [["", all], ...[...counts].map(([value, count]) => [value, `${plain(value)} (${count.toLocaleString("en")})`])]);
+    const options = [...counts].map(([value, count]) => [value, `${plain(value)} (${thousands(count)})`]);
+    this.fill(name, [["", all], ...options]);
   }
 
   fill(name, options) {
@@ -52,7 +56,7 @@ class Controls {
     const fields = this.form.elements;
     const query = this.form.querySelector("#q");
     if (query.value !== state.q) query.value = state.q;
-    for (const name of ["run", "task", "domain", "family", "outcome", "signature", "sort"]) fields[name].value = state[name];
+    for (const name of [...Object.keys(MENUS), "outcome", "sort"]) fields[name].value = state[name];
     fields.of.value = focusOf(this.data, state);
     const shown = columnsOf(this.data, state);
     for (const box of this.form.querySelectorAll("[name=columns]")) box.checked = shown.includes(box.value);
@@ -61,8 +65,10 @@ class Controls {
     const active = this.form.querySelector("#active");
     active.hidden = !set.length;
     active.replaceChildren(...set.map((name) => {
-      const text = name === "outcome" ? `${plain(focusOf(this.data, state))}: ${plain(state.outcome)}` : `${name}: ${plain(state[name])}`;
-      return h("button", { type: "button", class: "chip", "aria-label": `Remove filter ${text}`, onclick: () => this.change({ [name]: "" }) }, text, " ×");
+      const text = `${name === "outcome" ? plain(focusOf(this.data, state)) : name}: ${plain(state[name])}`;
+      const remove = () => this.change({ [name]: "" });
+      const label = `Remove filter ${text}`;
+      return h("button", { type: "button", class: "chip", "aria-label": label, onclick: remove }, text, " ×");
     }));
     this.form.querySelector("#count").textContent = status;
   }

@@ -32,7 +32,7 @@ async function readIndex() {
     task: word("task", number),
     title: columns.title[number],
     place: index.places[number],
-    scores: {},
+    scores: Object.create(null),
   }));
   for (const condition of index.conditions) {
     index.episodes[condition].forEach((figures, number) => {
@@ -52,6 +52,11 @@ async function readIndex() {
   };
 }
 
+// A value by a name that a model may have chosen, "constructor" say.
+function own(object, name) {
+  return Object.hasOwn(object, name) ? object[name] : undefined;
+}
+
 function keyOf(run, scenario, seed) {
   return JSON.stringify([run, scenario, Number(seed)]);
 }
@@ -69,7 +74,7 @@ async function textsOf(unit) {
 // Lower-case texts to search, by unit and condition; `progress` hears the share that is read, 1 at the end. The browser
 // stays responsive: one chunk at a time.
 async function readSearchable(data, progress) {
-  const searchable = data.units.map(() => ({}));
+  const searchable = data.units.map(() => Object.create(null));
   const inChunk = Array.from({ length: data.chunks }, () => []);
   for (const unit of data.units) inChunk[unit.place[0]].push(unit);
   for (let number = 0; number < data.chunks; number++) {
@@ -78,9 +83,10 @@ async function readSearchable(data, progress) {
       const { problem, person, scenario, episodes } = texts[unit.place[1]];
       const head = [unit.scenario, person, problem, scenario?.name ?? "", scenario?.description ?? ""].join("\n");
       for (const [condition, episode] of Object.entries(episodes)) {
-        const said = episode.messages.map(([, content, thinking]) => `${typeof content === "string" ? content : ""}\n${thinking}`);
+        const said = episode.messages.flatMap(([, content, thinking]) => [content, thinking]);
         const rest = [episode.response ?? "", episode.thinking ?? "", episode.error ?? ""];
-        searchable[unit.number][condition] = [head, ...said, ...rest].join("\n").toLowerCase();
+        const strings = [head, ...said, ...rest].filter((text) => typeof text === "string"); // no shared prompts
+        searchable[unit.number][condition] = strings.join("\n").toLowerCase();
       }
     }
     progress((number + 1) / data.chunks);

@@ -50,14 +50,14 @@ class List {
   }
 
   row(unit, at) {
-    const where = [unit.family || unit.domain, this.tell.run && unit.run, this.tell.seed && `seed ${unit.seed}`].filter(Boolean).map(plain).join(" · ");
+    const where = [unit.family || unit.domain, this.tell.run && unit.run, this.tell.seed && `seed ${unit.seed}`];
     const row = h("div",
       {
-        class: "row", id: `unit-${unit.number}`, role: "option", "data-at": at, "aria-selected": String(unit === this.current),
-        "aria-posinset": at + 1, "aria-setsize": this.units.length,
+        class: "row", id: `unit-${unit.number}`, role: "option", "data-at": at,
+        "aria-selected": String(unit === this.current), "aria-posinset": at + 1, "aria-setsize": this.units.length,
       },
       h("div", { class: "row-title", dir: "auto" }, fragment(unit.title)),
-      h("div", { class: "row-facts" }, h("span", { class: "row-where" }, where),
+      h("div", { class: "row-facts" }, h("span", { class: "row-where" }, where.filter(Boolean).map(plain).join(" · ")),
         this.columns.filter((name) => unit.scores[name]).slice(0, 4).map((name) => miniature(name, unit.scores[name])),
         difference(change(unit, this.focus))),
     );
@@ -68,12 +68,13 @@ class List {
 
 // A condition's outcome in few letters: initial, alignment, a cross where the answer was wrong.
 function miniature(condition, { failed, right, alignment }) {
-  const initials = (condition.match(/[a-z]+|\d+/gi) ?? ["?"]).map((part) => (/\d/.test(part) ? part : part[0].toUpperCase())).join("");
+  const parts = condition.match(/[a-z]+|\d+/gi) ?? ["?"];
+  const initials = parts.slice(0, 3).map((part) => (/\d/.test(part) ? part : part[0].toUpperCase())).join("");
   const verdict = failed ? "failed" : right === null ? "not graded" : right ? "right" : "wrong";
   const name = `${plain(condition)}: ${verdict}${alignment === null ? "" : `, alignment ${figure(alignment)}`}`;
   return h("span", { class: `mini ${failed ? "failed" : right === 0 ? "wrong" : ""}`, title: name },
     h("span", { class: "aside" }, `${name}; `),
-    h("span", { "aria-hidden": "true" }, h("i", {}, initials), failed ? "!" : alignment === null ? "–" : figure(alignment)));
+    h("span", { "aria-hidden": "true" }, h("i", {}, initials), failed ? "!" : figure(alignment)));
 }
 
 // A signed change of alignment, coloured; nothing where there is none.
@@ -82,7 +83,8 @@ function difference(by) {
   const size = Math.abs(by).toFixed(2);
   if (Math.abs(by) <= SMALLEST) return h("span", { class: "change" }, "±0.00");
   const sign = by < 0 ? "−" : "+";
-  return h("span", { class: `change ${by < 0 ? "down" : "up"}` }, h("span", { class: "aside" }, "change "), sign + size);
+  const aside = h("span", { class: "aside" }, "change ");
+  return h("span", { class: `change ${by < 0 ? "down" : "up"}` }, aside, sign + size);
 }
 
 function figure(number, decimals = 2) {

@@ -6,6 +6,8 @@ async function start() {
   const data = await readIndex();
   const read = () => {
     const found = readAddress();
+    if (!Object.hasOwn(OUTCOMES, found.outcome)) found.outcome = "";
+    if (!Object.hasOwn(ORDERS, found.sort)) found.sort = "";
     return location.hash || document.querySelector(".sections section") ? found : { ...found, view: "transcripts" };
   };
   let state = read();
@@ -57,7 +59,8 @@ async function start() {
       return;
     }
     byId("to-transcripts").href = addressOf(state); // from the results one comes back to the same place
-    const wanted = JSON.stringify([...FILTERS, "of", "columns", "sort"].map((name) => state[name]).concat(Boolean(searchable)));
+    const deciding = [...FILTERS, "of", "columns", "sort"].map((name) => state[name]);
+    const wanted = JSON.stringify([...deciding, Boolean(searchable)]);
     if (wanted !== chosen) {
       selection = selected(data, state, searchable);
       chosen = wanted;
@@ -71,10 +74,11 @@ async function start() {
 
   function status() {
     if (state.q && !searchable) return `Reading the texts: ${Math.floor(100 * share)}%`;
-    const all = data.units.length.toLocaleString("en");
+    const all = thousands(data.units.length);
     if (!data.units.length) return "No episodes";
     if (!selection.length) return `Nothing matches, of ${all} scenarios`;
-    return selection.length === data.units.length ? `${all} scenarios` : `${selection.length.toLocaleString("en")} of ${all} scenarios`;
+    const scenarios = `${all} scenario${data.units.length === 1 ? "" : "s"}`;
+    return selection.length === data.units.length ? scenarios : `${thousands(selection.length)} of ${scenarios}`;
   }
 
   const restore = () => {
@@ -129,7 +133,7 @@ async function start() {
   if (state.q) show();
 }
 
-// What was shown is on the screen: the second frame begins after the first was drawn. A page in the background draws none.
+// Until what was shown is on the screen: the second frame begins after the first was drawn. In the background none is.
 function painted() {
   return new Promise((resolve) => {
     requestAnimationFrame(() => requestAnimationFrame(resolve));
@@ -140,7 +144,7 @@ function painted() {
 function failed(error) {
   const notice = document.createElement("p");
   notice.className = "notice";
-  notice.textContent = `The transcripts cannot be read: ${error.message}. A browser of 2024 or later is needed, and the whole file.`;
+  notice.textContent = `Cannot read the transcripts: ${error.message}. They need a browser of 2024 and the whole file.`;
   document.querySelector(".top").after(notice);
   throw error;
 }

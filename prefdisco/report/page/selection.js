@@ -58,11 +58,12 @@ function holds(text, words) {
 function sorted(units, sort, focus) {
   const value = {
     harmed: (unit) => change(unit, focus), improved: (unit) => negative(change(unit, focus)),
-    questions: (unit) => negative(unit.scores[focus]?.questions), fewest: (unit) => unit.scores[focus]?.questions ?? null,
+    questions: (unit) => negative(unit.scores[focus]?.questions), fewest: (unit) => unit.scores[focus]?.questions,
   }[sort];
   if (!value) return units;
   const keyed = units.map((unit) => [value(unit) ?? Infinity, unit]); // what has no value comes last
-  return keyed.sort(([a, one], [b, other]) => (a < b ? -1 : a > b ? 1 : one.number - other.number)).map(([, unit]) => unit);
+  keyed.sort(([a, one], [b, other]) => (a < b ? -1 : a > b ? 1 : one.number - other.number));
+  return keyed.map(([, unit]) => unit);
 }
 
 function negative(number) {

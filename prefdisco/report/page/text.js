@@ -46,9 +46,9 @@ function named(run) {
   const first = [...run.slice(0, 2 * MOST_NAMES + 2)];
   const code = (each) => `U+${each.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
   const same = run.length / first[0].length;
-  if (run === first[0].repeat(same)) return code(first[0]) + (same > 1 ? ` ×${same.toLocaleString("en")}` : "");
+  if (run === first[0].repeat(same)) return code(first[0]) + (same > 1 ? ` ×${thousands(same)}` : "");
   const names = first.slice(0, MOST_NAMES).map(code).join(" ");
-  return first.length > MOST_NAMES ? `${names} … ${run.length.toLocaleString("en")} in all` : names;
+  return first.length > MOST_NAMES ? `${names} … ${thousands(run.length)} in all` : names;
 }
 
 // The same as one string, for menus, titles and labels, which cannot hold elements.
@@ -70,6 +70,11 @@ function fragment(text, marks = { left: MOST_MARKS }) {
   return made;
 }
 
+// 12345 as 12,345.
+function thousands(number) {
+  return number.toLocaleString("en");
+}
+
 // A short text inside a line, isolated, so that its direction ends with it.
 function word(text) {
   return h("bdi", {}, fragment(text));
@@ -86,7 +91,7 @@ function prose(text, words = [], long = LONG, short = SHORT) {
   const beyond = text.slice(cut).toLowerCase();
   const found = words.some((each) => beyond.includes(each)) ? "; the search found something there" : "";
   const button = h("button", { type: "button", class: "more" });
-  button.textContent = `Show all (${text.length.toLocaleString("en")} characters${found})`;
+  button.textContent = `Show all (${thousands(text.length)} characters${found})`;
   button.addEventListener("click", () => {
     block.replaceChildren(...blocks(text));
     button.remove();
@@ -96,7 +101,7 @@ function prose(text, words = [], long = LONG, short = SHORT) {
   return h("div", {}, block, button);
 }
 
-// The whole of a long text as blocks that are laid out when they come into sight, cut at line breaks where there are any.
+// The whole of a long text as blocks that are laid out when they come into sight, cut at line breaks if there are any.
 function blocks(text) {
   const made = [];
   const marks = { left: MOST_MARKS };
@@ -123,9 +128,11 @@ function mark(root, words) {
   while (words.length && nodes.nextNode()) {
     const node = nodes.currentNode;
     const lower = node.data.toLowerCase();
-    if (lower.length !== node.data.length || !node.parentElement.closest(".text") || node.parentElement.closest(".shared")) continue;
+    const searched = node.parentElement.closest(".text") && !node.parentElement.closest(".shared, .profile");
+    if (!searched || lower.length !== node.data.length) continue;
     for (const each of words) {
-      for (let at = lower.indexOf(each); at >= 0 && ranges.length < MOST_MARKS; at = lower.indexOf(each, at + each.length)) {
+      let at = -each.length;
+      while ((at = lower.indexOf(each, at + each.length)) >= 0 && ranges.length < MOST_MARKS) {
         const range = new Range();
         range.setStart(node, at);
         range.setEnd(node, at + each.length);

@@ -1,6 +1,7 @@
 // One episode as a column: how it ended, what was said and thought, what it cost.
 
-const WIRE = /^\s*###ACTION###: '(ask_question|final_answer)'\s*\n\s*###RESPONSE###: ?/; // the published format of a turn
+// The published format of a turn.
+const WIRE = /^\s*###ACTION###: '(ask_question|final_answer)'\s*\n\s*###RESPONSE###: ?/;
 const ROLES = { system: "system", user: "user", assistant: "agent" };
 
 function column(condition, unit, episode, data, words) {
@@ -23,7 +24,7 @@ function verdict(scores) {
 function facts(scores, episode) {
   const asked = episode.questions.length;
   const revealing = episode.questions.filter(([, , revealed]) => revealed !== null).length;
-  const [, , prompt, completion] = episode.usage[0];
+  const [calls, , prompt, completion] = episode.usage[0];
   const [adaptive, turns] = episode.adaptive;
   const remarks = [
     ...scores.signatures.map((name) => [plain(name), "signature"]),
@@ -35,7 +36,7 @@ function facts(scores, episode) {
   ].filter(Boolean);
   return h("div", { class: "facts" },
     h("span", {}, `${asked} question${asked === 1 ? "" : "s"}${asked ? `, ${revealing} revealing` : ""}`),
-    episode.usage[0][0] ? h("span", {}, `${prompt.toLocaleString("en")} tokens in, ${completion.toLocaleString("en")} out`) : null,
+    calls ? h("span", {}, `${thousands(prompt)} tokens in, ${thousands(completion)} out`) : null,
     remarks.map(([text, kind]) => h("span", { class: `tag ${kind}` }, text)));
 }
 
@@ -48,11 +49,12 @@ function dialogue(episode, data, words) {
     if (role === "system") {
       const shared = typeof content === "number";
       const prompt = shared ? data.prompts[content] : content;
-      talk.append(h("details", { class: `turn system ${shared ? "shared" : ""}` }, h("summary", {}, "System prompt"), prose(prompt, words)));
+      talk.append(h("details", { class: `turn system ${shared ? "shared" : ""}` },
+        h("summary", {}, "System prompt"), prose(prompt, words)));
     } else if (role === "user") {
       talk.append(content === null
         ? h("p", { class: "turn task" }, "user: the task above")
-        : h("div", { class: "turn user" }, who(role), prose(content, words), answer ? revelation(answer, episode) : null));
+        : h("div", { class: "turn user" }, who(role), prose(content, words), answer && revelation(answer, episode)));
       answer = null;
     } else {
       const [, action] = content.match(WIRE) ?? [];
@@ -60,7 +62,8 @@ function dialogue(episode, data, words) {
       const asks = waiting.length && said.trim().endsWith(waiting[0][0].trim()) && action !== "final_answer";
       answer = asks ? waiting.shift() : null;
       const does = asks ? "asks" : number === last ? "answers" : "says";
-      talk.append(h("div", { class: `turn assistant ${does === "answers" ? "final" : ""}` }, who(role, does), folded(thinking, words), prose(said, words)));
+      talk.append(h("div", { class: `turn assistant ${does === "answers" ? "final" : ""}` },
+        who(role, does), folded(thinking, words), prose(said, words)));
     }
   });
   // What stands in no message is shown all the same.
@@ -80,15 +83,16 @@ function folded(thinking, words) {
   if (!thinking) return null;
   const count = thinking.trim().split(/\s+/).length;
   return h("details", { class: "thinking" },
-    h("summary", {}, `Thinking · ${count.toLocaleString("en")} word${count === 1 ? "" : "s"}`), prose(thinking, words));
+    h("summary", {}, `Thinking · ${thousands(count)} word${count === 1 ? "" : "s"}`), prose(thinking, words));
 }
 
 function revelation([, , revealed], episode) {
   if (revealed === null) return h("div", { class: "revelation nothing" }, "revealed nothing");
-  const value = episode.values[revealed];
-  const weight = episode.weights[revealed];
+  const value = own(episode.values, revealed);
+  const weight = own(episode.weights, revealed);
   return h("div", { class: "revelation" }, "revealed ", h("b", {}, word(revealed)),
-    value === undefined ? "" : [": ", word(value)], weight === undefined ? "" : `, weight ${(100 * weight).toFixed(0)}%`);
+    value === undefined ? "" : [": ", word(value)],
+    weight === undefined ? "" : `, weight ${(100 * weight).toFixed(0)}%`);
 }
 
 function loose(question, episode, words) {
@@ -97,11 +101,12 @@ function loose(question, episode, words) {
 }
 
 function usage(episode) {
-  const rows = ["agent", "user", "judge"].map((name, number) => [name, episode.usage[number]]).filter(([, [calls]]) => calls);
-  if (!rows.length) return h("p", { class: "none" }, "No calls of its own: an answer that several people share counts once.");
+  const roles = ["agent", "user", "judge"].map((name, number) => [name, ...episode.usage[number]]);
+  const rows = roles.filter(([, calls]) => calls);
+  if (!rows.length) return h("p", { class: "none" }, "No calls of its own: an answer that people share counts once.");
+  const head = ["", "calls", "cached", "in", "out", "$"].map((name) => h("th", { scope: "col" }, name));
   return h("details", { class: "usage" }, h("summary", {}, "Usage"),
-    h("table", {}, h("thead", {}, h("tr", {}, ["", "calls", "cached", "in", "out", "$"].map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, rows.map(([name, [calls, cached, prompt, completion, usd]]) =>
-        h("tr", {}, h("th", { scope: "row" }, name),
-          [calls, cached, prompt, completion].map((value) => h("td", {}, value.toLocaleString("en"))), h("td", {}, usd.toFixed(4)))))));
+    h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows.map(([name, ...numbers]) => h("tr", {},
+      h("th", { scope: "row" }, name),
+      numbers.map((number, at) => h("td", {}, at === 4 ? number.toFixed(4) : thousands(number))))))));
 }

@@ -30,49 +30,61 @@ class Viewer {
   }
 
   content(unit, texts, columns) {
-    const { scenario } = texts;
-    const others = this.data.runs.map((run) => this.data.find(run, unit.scenario, unit.seed)).filter(Boolean);
-    const body = h("div", { class: "columns" }, columns.map((name) => column(name, unit, texts.episodes[name], this.data, this.words)));
+    const body = h("div", { class: "columns" },
+      columns.map((name) => column(name, unit, texts.episodes[name], this.data, this.words)));
     body.style.setProperty("--columns", columns.length);
     return [
       this.bar(),
-      h("header", { class: "unit" },
-        h("h2", {}, word(unit.scenario)),
-        h("p", { class: "where" }, [unit.task, unit.domain, unit.family, `seed ${unit.seed}`].filter(Boolean).map((text) => h("span", {}, word(text))),
-          others.length > 1
-            ? h("span", { class: "runs", role: "group", "aria-label": "Runs that played this scenario" }, others.map((other) => this.run(other, unit)))
-            : h("span", {}, word(unit.run)))),
-      h("div", { class: "brief" },
-        h("section", {}, h("h3", {}, "Task"), prose(texts.problem || "–", this.words),
-          scenario?.options.length ? h("ol", { class: "options" }, scenario.options.map((option) => h("li", {}, word(option)))) : null,
-          scenario ? h("p", { class: "gold" }, "right answer: ", word(scenario.answer)) : null),
-        scenario ? h("section", {}, h("h3", {}, "Person"), h("p", {}, h("b", {}, word(scenario.name))), prose(scenario.description, this.words)) : null),
+      this.head(unit),
+      this.brief(texts),
       h("div", { class: "tabs", role: "tablist", "aria-label": "Condition" }, columns.map((name) => h("button",
         { type: "button", role: "tab", "data-condition": name, onclick: () => this.act.tab(name) }, word(name)))),
-      profile(unit, texts, columns, this.words) ?? h("p", { class: "none" }, "No profile is stored with these episodes."),
+      profile(unit, texts, columns) ?? h("p", { class: "none" }, "No profile is stored with these episodes."),
       body,
     ];
   }
 
-  run(other, unit) {
-    const here = other === unit;
-    return h("button", { type: "button", class: "run", "aria-pressed": String(here), onclick: () => here || this.act.open(other) }, word(other.run));
+  // The ways on, and where the unit stands in the selection.
+  bar() {
+    const button = (name, text, title, act) => h("button", { type: "button", class: name, title, onclick: act }, text);
+    return h("div", { class: "steps" },
+      button("back", "← List", "Back to the list (Esc)", () => this.act.close()),
+      button("step", "↑", "Previous scenario (k)", () => this.act.step(-1)),
+      button("step", "↓", "Next scenario (j)", () => this.act.step(1)),
+      h("span", { class: "position" }),
+      button("plain unfold", "Unfold thinking", "Unfold or fold (t)", () => this.toggle()));
   }
 
-  // Where the unit stands in the selection, and the ways on.
-  bar() {
-    return h("div", { class: "steps" },
-      h("button", { type: "button", class: "back", onclick: () => this.act.close() }, "← List"),
-      h("button", { type: "button", class: "step", "aria-label": "Previous scenario", title: "Previous (k)", onclick: () => this.act.step(-1) }, "↑"),
-      h("button", { type: "button", class: "step", "aria-label": "Next scenario", title: "Next (j)", onclick: () => this.act.step(1) }, "↓"),
-      h("span", { class: "position" }),
-      h("button", { type: "button", class: "plain unfold", title: "Unfold or fold (t)", onclick: () => this.toggle() }, "Unfold thinking"));
+  head(unit) {
+    const facts = [unit.task, unit.domain, unit.family, `seed ${unit.seed}`].filter(Boolean);
+    const played = this.data.runs.map((run) => this.data.find(run, unit.scenario, unit.seed)).filter(Boolean);
+    const run = (each) => {
+      const here = each === unit;
+      const open = () => here || this.act.open(each);
+      return h("button", { type: "button", class: "run", "aria-pressed": String(here), onclick: open }, word(each.run));
+    };
+    return h("header", { class: "unit" },
+      h("h2", {}, word(unit.scenario)),
+      h("div", { class: "where" }, facts.map((text) => h("span", {}, word(text))),
+        played.length > 1
+          ? h("span", { class: "runs", role: "group", "aria-label": "Runs that played this scenario" }, played.map(run))
+          : h("span", {}, word(unit.run))));
+  }
+
+  brief({ problem, scenario }) {
+    const options = scenario?.options.map((option) => h("li", {}, word(option)));
+    return h("div", { class: "brief" },
+      h("section", {}, h("h3", {}, "Task"), prose(problem || "–", this.words),
+        options?.length ? h("ol", { class: "options" }, options) : null,
+        scenario && h("p", { class: "gold" }, "right answer: ", word(scenario.answer))),
+      scenario && h("section", {}, h("h3", {}, "Person"), h("p", {}, h("b", {}, word(scenario.name))),
+        prose(scenario.description, this.words)));
   }
 
   place(unit, selection) {
     const at = selection.indexOf(unit);
-    const text = at < 0 ? "not in this selection" : `${(at + 1).toLocaleString("en")} of ${selection.length.toLocaleString("en")}`;
-    this.element.querySelector(".position").textContent = text;
+    const text = `${thousands(at + 1)} of ${thousands(selection.length)}`;
+    this.element.querySelector(".position").textContent = at < 0 ? "not in this selection" : text;
   }
 
   toggle() {
@@ -89,8 +101,9 @@ class Viewer {
   // Where only one column fits, the one of the chosen tab is shown.
   tab(condition) {
     for (const each of this.element.querySelectorAll("[data-condition]")) {
-      each.classList.toggle("chosen", each.dataset.condition === condition);
-      if (each.getAttribute("role") === "tab") each.setAttribute("aria-selected", String(each.dataset.condition === condition));
+      const chosen = each.dataset.condition === condition;
+      each.classList.toggle("chosen", chosen);
+      if (each.getAttribute("role") === "tab") each.setAttribute("aria-selected", String(chosen));
     }
   }
 
@@ -98,15 +111,18 @@ class Viewer {
     this.turn++;
     Object.assign(this, { shown: null, unit: null });
     const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(1)}%`);
-    const rows = columns.map((name) => [name, means(selection, name)]).map(([name, found]) =>
-      h("tr", {}, h("th", { scope: "row" }, word(name)),
-        [found.episodes.toLocaleString("en"), percent(found.right), figure(found.alignment), figure(found.questions),
-          name === "baseline" ? "–" : percent(found.harmed)].map((cell) => h("td", {}, cell))));
+    const row = (name) => {
+      const { episodes, right, alignment, questions, harmed } = means(selection, name);
+      const cells = [thousands(episodes), percent(right), figure(alignment), figure(questions), percent(harmed)];
+      return h("tr", {}, h("th", { scope: "row" }, word(name)), cells.map((cell) => h("td", {}, cell)));
+    };
+    const head = ["condition", "episodes", "right", "alignment", "questions", "harmed"];
+    const missing = () => word(`${state.scenario}, seed ${state.seed}, of ${state.in}`);
     this.element.replaceChildren(h("div", { class: "summary" },
       h("h2", {}, selection.length === this.data.units.length ? "All scenarios" : "This selection"),
-      state.scenario ? h("p", { class: "missing" }, "This report does not have ", word(`${state.scenario}, seed ${state.seed}, of ${state.in}`), ".") : null,
-      h("table", {}, h("thead", {}, h("tr", {}, ["condition", "episodes", "right", "alignment", "questions", "harmed"].map((name) =>
-        h("th", { scope: "col" }, name)))), h("tbody", {}, rows)),
+      state.scenario ? h("p", { class: "missing" }, "This report does not have ", missing(), ".") : null,
+      h("table", {}, h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, name)))),
+        h("tbody", {}, columns.map(row))),
       h("p", {}, "Means over the episodes that did not fail. Harmed: less alignment than under baseline."),
       h("p", {}, "Choose a scenario, or press ", h("kbd", {}, "j"), ". All keys: ", h("kbd", {}, "?"), ".")));
   }
