@@ -66,7 +66,7 @@ class List {
   }
 }
 
-// A condition's outcome in few letters: initial, alignment, a cross where the answer was wrong.
+// A condition's outcome in few letters: its initials and the alignment, struck through where the answer was wrong.
 function miniature(condition, { failed, right, alignment }) {
   const parts = condition.match(/[a-z]+|\d+/gi) ?? ["?"];
   const initials = parts.slice(0, 3).map((part) => (/\d/.test(part) ? part : part[0].toUpperCase())).join("");

@@ -124,10 +124,10 @@ async function start() {
   await painted();
   performance.mark("interactive");
   document.documentElement.dataset.ready = "list";
-  searchable = await readSearchable(data, (read) => {
-    share = read;
+  searchable = await readSearchable(data, (progress) => {
+    share = progress;
     if (state.q) controls.show(state, status());
-  }).catch(failed);
+  });
   performance.mark("searchable");
   document.documentElement.dataset.ready = "search";
   if (state.q) show();
