@@ -32,7 +32,7 @@ from prefdisco.protocol import parse_turn, split_thinking
 from prefdisco.schema import Episode, Message, Record, Scenario, Tokens
 from prefdisco.training.pairs import must_answer
 from prefdisco.training.references import Reference
-from prefdisco.training.rewards import parts
+from prefdisco.training.rewards import earned
 from prefdisco.world import World
 
 
@@ -175,6 +175,6 @@ async def judged(answers: Sequence[Episode], scenario: Scenario, world: World) -
 
 def scored(ids: list[int], verdict: Episode, reference: Reference, reward: RewardConfig) -> Final:
     """A graded final turn with the reward that an episode which ends with it has (training/rewards.py)."""
-    score = sum(weight * part(verdict, reference) for part, weight in parts(reward).values())
+    score = earned(verdict, reference, reward)
     right, alignment = bool(verdict.correct), verdict.graded_alignment
     return Final(ids=ids, score=score, length=len(verdict.response), correct=right, alignment=alignment)

@@ -20,9 +20,8 @@ from transformers import ProgressCallback, TrainerControl, TrainerState, Trainin
 from trl import GRPOTrainer
 
 from prefdisco.config import RewardConfig
-from prefdisco.engine.teaching import spans
 from prefdisco.report.curves import save_curves
-from prefdisco.training.credit import Gains, by_token, centred
+from prefdisco.training.credit import by_token, centred
 from prefdisco.training.multiplier import Multiplier
 from prefdisco.training.rollouts import Rollout
 from prefdisco.training.trainer import WithMuon
@@ -43,8 +42,7 @@ HELD_OUT = (
 class DialogueTrainer(WithMuon, GRPOTrainer):
     """GRPO on dialogues; `reward` says what questions earn beside the reward functions.
 
-    With `drafted`, the turns of an episode answer for themselves: a question by the drafts it was chosen from, the last
-    turn by the reward beyond what the best plan would have earned with the same answers.
+    With `drafted`, the advantage of a turn is its credit among the drafts it was chosen from (candidates.py).
 
     `multiplier` is added to the weight of the reward function called "correctness"; `watch` is the evaluation.
     """
@@ -66,6 +64,12 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(StepLines())
         self.given_weights = self.reward_weights.clone()
+
+    @property
+    def current_reward(self) -> RewardConfig:
+        """The recipe's reward, with the multiplier of the moment."""
+        extra = self.multiplier.value if self.multiplier is not None else 0.0
+        return self.reward.model_copy(update={"correctness": self.reward.correctness + extra})
 
     @property
     def stopped(self) -> str:
@@ -98,35 +102,19 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
         rollouts: list[Rollout] = [row["rollout"] for row in inputs]
         shape, outcome = output["completion_ids"].shape, output["advantages"][:, None]
         if self.drafted:
-            known = self.centred(rollouts, [None if each.dropped else [each.attainable] for each in rollouts])
-            control = torch.tensor([sum(value) for value in known], device=outcome.device)[:, None]
-            outcome = (outcome - self.reward.alignment * control) * self.answers(rollouts, shape)
-            credits = [each.credits or [] for each in rollouts]
+            output["advantages"] = self.on_tokens([each.credits or [] for each in rollouts], rollouts, shape)
         elif self.reward.information:
-            credits = self.centred(rollouts, [each.gains for each in rollouts])
-        else:
-            return output
-        output["advantages"] = outcome + self.reward.information * self.on_tokens(credits, rollouts, shape)
+            credits = self.on_tokens(self.centred(rollouts), rollouts, shape)
+            output["advantages"] = outcome + self.reward.information * credits
         return output
 
-    def centred(self, rollouts: Sequence[Rollout], values: Sequence[Gains]) -> list[list[float]]:
-        """Values of each episode beyond those of its group; all ranks call it, because a group may be spread."""
-        own = [(rollout.episode.scenario_id, value) for rollout, value in zip(rollouts, values, strict=True)]
+    def centred(self, rollouts: Sequence[Rollout]) -> list[list[float]]:
+        """What questions brought beyond those of their group; all ranks call it, because a group may be spread."""
+        own = [(rollout.episode.scenario_id, rollout.gains) for rollout in rollouts]
         everyone = gather_object(own) if self.accelerator.num_processes > 1 else own
-        found = centred([group for group, _ in everyone], [value for _, value in everyone], self.scale_rewards)
+        found = centred([group for group, _ in everyone], [gains for _, gains in everyone], self.scale_rewards)
         first = self.accelerator.process_index * len(own)
         return found[first : first + len(own)]
-
-    def answers(self, rollouts: list[Rollout], shape: torch.Size) -> torch.Tensor:
-        """1 at the tokens of each episode's last turn [B, T], 0 at all others."""
-        found = torch.zeros(shape)
-        for row, rollout in enumerate(rollouts):
-            if rollout.episode.tokens is not None and not rollout.dropped:
-                mask = rollout.episode.tokens.mask
-                first = mask.index(1)
-                _, start, end = [span for span in spans(mask) if span[0]][-1]
-                found[row, start - first : end - first] = 1
-        return found.to(self.accelerator.device)
 
     def on_tokens(self, values: list[list[float]], rollouts: list[Rollout], shape: torch.Size) -> torch.Tensor:
         """The value of each turn at its tokens [B, T], 0 outside."""

@@ -67,6 +67,11 @@ def parts(reward: RewardConfig) -> dict[str, tuple[Part, float]]:
     }
 
 
+def earned(episode: Episode, reference: Reference, reward: RewardConfig) -> float:
+    """All parts, weighted and added up."""
+    return sum(weight * part(episode, reference) for part, weight in parts(reward).values())
+
+
 def reward_functions(reward: RewardConfig) -> list[Callable[..., list[float | None]]]:
     """The parts as TRL calls them, with their names; None for an episode that was dropped: it counts nowhere."""
     return [_named(name, part) for name, (part, _) in parts(reward).items()]

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from prefdisco.bootstrap import SMALLEST
 from prefdisco.conditions import parse_condition
-from prefdisco.config import RLRecipe
+from prefdisco.config import RewardConfig, RLRecipe
 from prefdisco.dialogue import play
 from prefdisco.elicitation import BeliefFactory
 from prefdisco.engine.dialogues import DISCOVERY
@@ -29,7 +29,7 @@ from prefdisco.llm.tokens import TokenModel
 from prefdisco.metrics import revealed_weight
 from prefdisco.schema import Episode, Scenario
 from prefdisco.training.candidates import Deliberation
-from prefdisco.training.credit import course, information
+from prefdisco.training.credit import information
 from prefdisco.training.engines import agent_of, awake
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import alignment
@@ -50,7 +50,6 @@ class Rollout:
     reference: Reference
     gains: list[float] | None
     credits: list[float] | None = None
-    attainable: float = 0.0
     dropped: Literal["", "error", "empty"] = ""
 
 
@@ -88,7 +87,7 @@ class Rollouts:
             wanted.append((self.scenarios[str(prompt[0]["scenario_id"])], seed))
         try:
             with self.player(trainer) as agent:
-                rollouts = run(self.play(wanted, agent))
+                rollouts = run(self.play(wanted, agent, trainer.current_reward))
         except SpendingCapReached as error:
             raise RunError(f"{error}; raise remote.max_usd and repeat the command") from None
         failed = [rollout.episode.error for rollout in rollouts if rollout.dropped == "error"]
@@ -111,14 +110,16 @@ class Rollouts:
         with awake(trainer):
             yield self.agent
 
-    async def play(self, wanted: Sequence[tuple[Scenario, int]], agent: TokenModel) -> list[Rollout]:
-        """One rollout for each (scenario, seed), all at once, in their order."""
+    async def play(
+        self, wanted: Sequence[tuple[Scenario, int]], agent: TokenModel, reward: RewardConfig
+    ) -> list[Rollout]:
+        """One rollout for each (scenario, seed), all at once, in their order. `reward` is what drafts are chosen by."""
         settings, found = self.recipe.rollout, dict[int, Rollout]()
         sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)
         condition = parse_condition(DISCOVERY)
 
         async def one(place: int, scenario: Scenario, seed: int) -> None:
-            seats = self.seats(scenario, agent)
+            seats = self.seats(scenario, agent, reward)
             played = await play(scenario, condition, *seats, sampling, seed, settings.budget)
             drafted = seats[0].credits if isinstance(seats[0], Deliberation) else None
             found[place] = self.rollout(await graded(played, scenario, self.world.judge), scenario, drafted)
@@ -126,13 +127,14 @@ class Rollouts:
         await side_by_side(one(place, scenario, seed) for place, (scenario, seed) in enumerate(wanted))
         return [found[place] for place in range(len(wanted))]
 
-    def seats(self, scenario: Scenario, agent: TokenModel) -> tuple[Model, User]:
+    def seats(self, scenario: Scenario, agent: TokenModel, reward: RewardConfig) -> tuple[Model, User]:
         """Agent and user of one episode."""
-        settings, user = self.recipe.rollout, self.world.user
+        settings, reference, belief = self.recipe.rollout, self.references[scenario.id], self.belief(scenario)
         if settings.candidates == 1:
-            return agent, user
-        price = self.recipe.reward.question * self.references[scenario.id].unit
-        both = Deliberation(agent, user, self.belief(scenario), self.asked, settings.candidates, price, settings.budget)
+            return agent, self.world.user
+        both = Deliberation(
+            agent, self.world, scenario, belief, self.asked, reference, reward, settings.candidates, settings.budget
+        )
         return both, both
 
     @property
@@ -141,19 +143,15 @@ class Rollouts:
         user = self.world.user
         return user.attribute_of if isinstance(user, TransparentUser) else nobody_knows
 
-    def rollout(self, episode: Episode, scenario: Scenario, drafted: Sequence[float] | None = None) -> Rollout:
+    def rollout(self, episode: Episode, scenario: Scenario, drafted: list[float] | None = None) -> Rollout:
         """A graded episode with what it is measured by and what its questions brought."""
         reference = self.references[scenario.id]
         if episode.error is not None:
             return Rollout(episode, reference, None, dropped="error")
         if episode.tokens is None or not any(episode.tokens.mask):
             return Rollout(episode, reference, None, dropped="empty")
-        start, unit = self.belief(scenario), reference.unit
-        *_, (_, _, last) = [(start, None, start), *course(episode, scenario, start, self.asked)]
-        gains = [gain / unit for gain in information(episode, scenario, start, self.asked)]
-        credits = None if drafted is None else [credit / unit for credit in drafted]
-        attainable = (last.plan_alignment(scenario.profile) - reference.baseline) / unit
-        return Rollout(episode, reference, gains, credits, attainable)
+        gains = information(episode, scenario, self.belief(scenario), self.asked)
+        return Rollout(episode, reference, [gain / reference.unit for gain in gains], drafted)
 
 
 def nobody_knows(question: str) -> str | None:
