@@ -125,6 +125,7 @@ class Setting:
         self.model, self.episodes, self.turn, self.folder = model, episodes, turn, folder
         words = [
             "recipe=grpo_small", f"model={model}", f"scenarios.train_limit={episodes // 8}", f"run={folder}",
+            "rollout.candidates=1", "trainer.num_generations=8", "trainer.steps_per_generation=1",
             f"rollout.batch_size={episodes}", f"trainer.per_device_train_batch_size={episodes}",
             "trainer.gradient_accumulation_steps=1", "watch.every=0",
         ]  # fmt: skip
@@ -165,7 +166,8 @@ class Playing:
 
     def __call__(self) -> int:
         """Play, grade and value them all."""
-        self.episodes = [each.episode for each in run(self.rollouts.play(self.wanted, self.agent))]
+        played = run(self.rollouts.play(self.wanted, self.agent, self.rollouts.recipe.reward))
+        self.episodes = [each.episode for each in played]
         assert not any(episode.error for episode in self.episodes)
         return sum(sum(tokens.mask) for tokens in recorded(self.episodes))
 

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
 import pytest
 
 from prefdisco.conditions import parse_condition
+from prefdisco.config import RewardConfig
 from prefdisco.dialogue import play
-from prefdisco.llm.base import Conversation, Sampling
+from prefdisco.grading import graded
+from prefdisco.judges import Verdict
+from prefdisco.llm.base import Conversation, ModelError, Sampling
 from prefdisco.llm.local import LocalModel
+from prefdisco.llm.scripted import ScriptedModel
+from prefdisco.llm.tokens import Draft
+from prefdisco.pocket.attributes import ATTRIBUTES
 from prefdisco.pocket.belief import belief
 from prefdisco.pocket.scenarios import scenarios
-from prefdisco.pocket.users import PocketUser, attribute_of
-from prefdisco.protocol import format_final, format_question
-from prefdisco.schema import Message
+from prefdisco.pocket.users import attribute_of
+from prefdisco.protocol import SplitThinking, Turn, format_final, format_question, parse_turn
+from prefdisco.schema import Message, Scenario
 from prefdisco.training.candidates import Deliberation
+from prefdisco.training.references import Reference
+from prefdisco.training.rewards import earned
+from prefdisco.world import world_of
 
+KNOWN = Reference(baseline=2.5, oracle=4.5)  # a unit of 2 alignment points
 SCENARIO = scenarios("train", 8, 0)[0]
 START = belief(SCENARIO)
 GAINS = sorted(START.gains().values(), reverse=True)
@@ -29,56 +40,84 @@ def base() -> LocalModel:
     return LocalModel("pocket-base", device="cpu")
 
 
-def deliberation(agent: Any, price: float = 0.0, budget: int = 3, count: int = 6) -> Deliberation:
-    return Deliberation(agent, PocketUser(), START, lambda text: text, count, price, budget)
+def deliberation(agent: Any, budget: int = 3, kind: type[Deliberation] = Deliberation, **reward: float) -> Deliberation:
+    settings = RewardConfig(**{"question": 0.0, "information": 2.0, **reward})
+    return kind(agent, world_of([SCENARIO]), SCENARIO, START, about, KNOWN, settings, 6, budget)
 
 
-def test_a_question_loses_what_the_best_one_would_bring_beyond_it(base: LocalModel) -> None:
+def about(question: str) -> str | None:
+    """A bare name stands for itself."""
+    return question if question in ATTRIBUTES else attribute_of(question)
+
+
+def loss(text: str, **reward: float) -> float:
+    return deliberation(ScriptedModel([]), **reward).loss(parse_turn(text))
+
+
+def test_a_question_loses_what_the_best_one_would_bring_beyond_it() -> None:
     for name, gain in START.gains().items():
-        assert deliberation(base).loss(format_question(name)) == pytest.approx(gain - GAINS[0])
-    nothing = deliberation(base, price=0.01).loss(format_question("weather"))
-    assert nothing == pytest.approx(-0.01 - (GAINS[0] - 0.01))
+        assert loss(format_question(name)) == pytest.approx((gain - GAINS[0]) / 2)
+    assert loss(format_question("weather"), question=0.01) == pytest.approx(-0.01 - (GAINS[0] / 2 - 0.01))
 
 
-def test_an_answer_loses_all_questions_that_were_left_and_worth_their_price(base: LocalModel) -> None:
-    assert deliberation(base).loss(format_final("42")) == pytest.approx(-sum(GAINS[:3]))
-    assert deliberation(base).loss("no action at all") == pytest.approx(-sum(GAINS[:3]))
-    between = (GAINS[0] + GAINS[1]) / 2
-    assert deliberation(base, price=between).loss(format_final("42")) == pytest.approx(between - GAINS[0])
-    dear = deliberation(base, price=GAINS[0] + 0.5)
-    assert dear.loss(format_final("42")) == 0 > dear.loss(format_question(max(START.gains())))
+def test_an_answer_loses_all_questions_that_were_left_and_worth_their_price() -> None:
+    assert loss(format_final("42")) == loss("no action at all") == pytest.approx(-sum(GAINS[:3]) / 2)
+    between = (GAINS[0] + GAINS[1]) / 4
+    assert loss(format_final("42"), question=between) == pytest.approx(between - GAINS[0] / 2)
+    dear = GAINS[0] / 2 + 0.1
+    assert loss(format_final("42"), question=dear) == 0 > loss(format_question(max(START.gains())), question=dear)
 
 
 def test_the_best_draft_is_taken_and_earns_what_it_is_beyond_their_mean(base: LocalModel) -> None:
+    losses: list[float] = []
+    rewards: list[float] = []
+
     class Spy(Deliberation):
-        def loss(self, text: str) -> float:
-            losses.append(super().loss(text))
+        def loss(self, turn: Turn) -> float:
+            losses.append(super().loss(turn))
             return losses[-1]
 
-    losses: list[float] = []
-    both = Spy(base, PocketUser(), START, attribute_of, 6, 0.0, 5)
-    discovery, sampling = parse_condition("discovery"), Sampling(temperature=1.0, max_tokens=96)
-    episode = asyncio.run(play(SCENARIO, discovery, both, both, sampling, 0))
-    assert episode.error is None and episode.questions and len(losses) == 6 * len(both.credits)
-    turns = [losses[start : start + 6] for start in range(0, len(losses), 6)]
-    assert both.credits == [pytest.approx(max(turn) - fmean(turn)) for turn in turns]
-    assert max(both.credits) > 0 and min(both.credits) >= 0
+        async def answered(self, draft: Draft, read: SplitThinking, turn: Turn) -> float:
+            rewards.append(await super().answered(draft, read, turn))
+            return rewards[-1]
+
+    both = deliberation(base, 2, Spy)
+    sampling = Sampling(temperature=1.0, max_tokens=96)
+    episode = asyncio.run(play(SCENARIO, parse_condition("discovery"), both, both, sampling, 2, 2))
+    asked = [losses[start : start + 6] for start in range(0, len(losses), 6)]
+    assert episode.error is None and len(asked) == len(episode.questions) == 2 and len(rewards) == 6
+    assert both.credits[:2] == [pytest.approx(2 * (max(turn) - fmean(turn))) for turn in asked]
+    assert both.credits[2] == pytest.approx(max(rewards) - fmean(rewards)) and min(both.credits) >= 0
+    assert max(both.credits) > 0
     known = START
-    for question, turn in zip(episode.questions, turns, strict=False):
+    for question, turn in zip(episode.questions, asked, strict=True):
         name = attribute_of(question.text) or ""
         gains = known.gains()
-        assert max(turn) == pytest.approx(gains.get(name, 0.0) - max(gains.values()))
+        assert max(turn) == pytest.approx((gains.get(name, 0.0) - max(gains.values())) / 2)
         preference = SCENARIO.preference(name)
         if name in gains:
             known = known.answer(name, preference.value if preference else None)
     assert both.belief.key == known.key
+    verdict = asyncio.run(graded(episode, SCENARIO, world_of([SCENARIO]).judge))
+    asked_for = RewardConfig(question=0.0, information=2.0)
+    assert earned(verdict, KNOWN, asked_for) == pytest.approx(max(rewards))
 
 
-def test_no_turn_is_drafted_where_nothing_may_be_asked(base: LocalModel) -> None:
+class DeadJudge:
+    """A judge whose line is dead."""
+
+    name = "dead"
+
+    async def grade(self, scenario: Scenario, response: str) -> Verdict:
+        raise ModelError("the line is dead")
+
+
+def test_a_judge_that_fails_makes_the_episode_an_error(base: LocalModel) -> None:
     both = deliberation(base, budget=0)
-    talk = Conversation([Message(role="user", content="2 + 2?")])
-    asyncio.run(both.complete(talk, Sampling(max_tokens=8)))
-    assert not both.credits and len(talk.ids) > 8
+    both.world = replace(both.world, judge=DeadJudge())
+    sampling = Sampling(temperature=1.0, max_tokens=64)
+    episode = asyncio.run(play(SCENARIO, parse_condition("discovery"), both, both, sampling, 0, 0))
+    assert episode.error is not None and "the line is dead" in episode.error
 
 
 def test_an_adopted_draft_is_recorded_as_if_it_had_been_written_alone(base: LocalModel) -> None:

@@ -151,6 +151,7 @@ def played_by_vllm(folder: Path, *words: str) -> dict[str, Any]:
         f"model={files('prefdisco') / 'pocket' / 'base'}", f"run={folder}", "scenarios.train_limit=8",
         "rollout.max_tokens=96", "rollout.budget=2", "trainer.max_steps=2", "trainer.num_generations=4",
         "trainer.per_device_train_batch_size=4", "trainer.gradient_accumulation_steps=2",
+        "trainer.steps_per_generation=2", "trainer.num_iterations=1", "rollout.candidates=1", "optimizer=adamw",
         "trainer.learning_rate=0.001", "trainer.warmup_steps=0", "watch.every=1",
         "watch.limit=4", "watch.adaptivity=false", "watch.broken=1", "watch.collapse=9", *words,
     ]  # fmt: skip
