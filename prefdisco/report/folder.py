@@ -1,4 +1,4 @@
-"""A report as a folder: `report.md`, a CSV and a LaTeX file for each table, an SVG file for each figure."""
+"""A report as a folder: `report.html` with all transcripts, `report.md`, files of tables (CSV, LaTeX) and figures (SVG)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
+import yaml
+
 from prefdisco.analysis.groups import BASELINE, ORACLE
 from prefdisco.analysis.runs import Run, load_runs
+from prefdisco.analysis.signatures import by_episode
 from prefdisco.conditions import parse_condition
 from prefdisco.config import ConfigError, ReportConfig
 from prefdisco.files import atomic_write
 from prefdisco.hashing import digest
 from prefdisco.report import cells, escapes
 from prefdisco.report.analysis import analysis
+from prefdisco.report.page import write_page
 from prefdisco.report.sections import Section
+from prefdisco.scenarios import load_scenarios
+from prefdisco.schema import DataError, Scenario
 
-PAGE, TABLES, FIGURES = "report.md", "tables", "figures"
+PAGE, VIEWER, TABLES, FIGURES = "report.md", "report.html", "tables", "figures"
 INTRODUCTION = (
     "Cells are mean ± half of the 95% interval, clustered by problem. A dash stands where there is no such figure. "
     "The CSV files beside this page have every number unrounded, with both ends of its interval."
@@ -40,7 +46,27 @@ def write_reports(folders: Sequence[str | Path], settings: ReportConfig) -> Path
     out = Path(settings.out) if settings.out else default_folder(folders)
     sections = analysis(runs, condition)
     write_folder(out, title(runs), sections)
+    signatures = {
+        f"{run.name}/{scenario}/{played}/{seed}": names
+        for run in runs
+        for (scenario, played, seed), names in by_episode(run, condition).items()
+    }
+    episodes = {run.name: run.episodes for run in runs}
+    write_page(out / VIEWER, episodes, sections, signatures, scenarios_of(runs), title(runs))
     return out
+
+
+def scenarios_of(runs: Sequence[Run]) -> list[Scenario]:
+    """The scenarios that the runs say they played; none of a run that does not say, or whose file is gone."""
+    found: dict[str, Scenario] = {}
+    for run in runs:
+        try:
+            said = yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))
+            scenarios = load_scenarios(said["scenarios"], said["limit"])
+        except (OSError, KeyError, TypeError, yaml.YAMLError, ConfigError, DataError):
+            continue
+        found.update({scenario.id: scenario for scenario in scenarios})
+    return list(found.values())
 
 
 def default_folder(folders: Sequence[str | Path]) -> Path:
