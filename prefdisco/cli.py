@@ -27,6 +27,7 @@ USAGE = """usage: prefdisco COMMAND
   prefdisco evaluate agent=PATH [key=value ...]   play scenarios, grade them, print a table
   prefdisco compare RUN [RUN ...]                 the figures of several runs, and their mean, as a Markdown table
   prefdisco show RUN [RUN ...] [key=value ...]    the same few episodes of several runs, to read, as Markdown
+  prefdisco release RUN [key=value ...]           a folder ready to publish: weights, card, results; push=OWNER/NAME
   prefdisco agree RUN RUN                         how far the judges of two runs agree on the same dialogues
   prefdisco elicit [key=value ...]                question policies on learned beliefs, without a language model
   prefdisco build task=.. model=.. [key=value ..] make scenarios of a task's problems with a language model
@@ -121,6 +122,20 @@ def show(argv: Sequence[str]) -> None:
     print(transcripts(folders, settings))
 
 
+def release(argv: Sequence[str]) -> None:
+    """Make a finished training run a folder to publish; with push=, upload it."""
+    from prefdisco.release.config import ReleaseConfig
+
+    folders = [word for word in argv if "=" not in word and not word.startswith("-")]
+    words = [word for word in argv if word not in folders]
+    settings, dry_run = configure(ReleaseConfig, words, "usage: prefdisco release RUN [key=value ...] [--dry-run]")
+    if len(folders) != 1:
+        raise ConfigError(f"{COMMAND_LINE}: expected one run folder: prefdisco release RUN [key=value ...]")
+    from prefdisco.release.pipeline import release as publish  # brings torch
+
+    print(publish(Path(folders[0]), settings, dry_run))
+
+
 def validate(argv: Sequence[str]) -> None:
     """Read a file of scenarios to its end and print how many there are, or every fault of a published one."""
     if argv and argv[0] in ("--help", "-h"):
@@ -199,6 +214,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "evaluate": evaluate,
     "compare": compare,
     "show": show,
+    "release": release,
     "agree": agree,
     "elicit": elicit,
     "build": build,
