@@ -101,7 +101,7 @@ def check_place(out: Path, files: Mapping[str, Content]) -> None:
 def write(out: Path, files: Mapping[str, Content]) -> list[str]:
     """Write the folder and its checksums; files that are there already stay as they are. Returns the names."""
     for name in names(out):
-        if name not in files:  # as check_place found: ours, of an earlier release with other words
+        if name not in files and name != SUMS:  # as check_place found: ours, of an earlier release with other words
             (out / name).unlink()
     sums = {}
     for name, content in files.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
-from huggingface_hub.utils import disable_progress_bars, validate_repo_id
+from huggingface_hub.utils import validate_repo_id
 
 from prefdisco.config import ConfigError
 from prefdisco.files import RunError
@@ -53,7 +53,6 @@ def push(out: Path, files: Sequence[str], config: ReleaseConfig) -> str:
     """
     repository = config.push or ""
     api = HfApi(endpoint=config.push_endpoint, token=token_here())
-    disable_progress_bars()
     with explained(api.endpoint, repository):
         api.create_repo(repository, private=config.private, exist_ok=True)
         if config.private and not api.model_info(repository).private:

@@ -135,25 +135,21 @@ def tradeoff(before: Summary, after: Summary) -> list[str]:
             lines.append(f"{label}: not measured.")
             continue
         low, high = change["ci"]
-        verdict = (
-            "personalizing costs accuracy"
-            if high < 0
-            else "personalizing gains accuracy"
-            if low > 0
-            else "no change of accuracy that these episodes can tell from chance"
-        )
+        verdict = "no change of accuracy can be told from chance"
+        if high < 0 or low > 0:
+            verdict = f"personalizing {'costs' if high < 0 else 'gains'} accuracy"
         lines.append(
-            f"{label}: {verdict} ({spelled(change, 100)} points, discovery - baseline). It brings "
-            f"{spelled(gain)}% of the alignment that a full profile brings, and leaves {spelled(harm, 100)}% of the "
-            "scenarios with an answer that fits the person less than one that knows nothing about them."
+            f"{label}: {verdict}: {spelled(change, 100, ' points')}, discovery - baseline. It brings "
+            f"{spelled(gain, 1, '%')} of the alignment that a full profile brings. In {spelled(harm, 100, '%')} of the "
+            "scenarios the answer fits the person less than one that knows nothing about them."
         )
     return lines
 
 
-def spelled(estimate: Mapping[str, Any], scale: float = 1.0) -> str:
-    """`1.0 (95% interval -2.6 to 4.6)`."""
+def spelled(estimate: Mapping[str, Any], scale: float, unit: str) -> str:
+    """`1.0 points (95% interval -2.6 to 4.6)`."""
     low, high = estimate["ci"]
-    return f"{scale * estimate['mean']:.1f} (95% interval {scale * low:.1f} to {scale * high:.1f})"
+    return f"{scale * estimate['mean']:.1f}{unit} (95% interval {scale * low:.1f} to {scale * high:.1f})"
 
 
 def learned_from(recipe: TrainRecipe, summary: Mapping[str, Any], data: Path) -> list[str]:
@@ -186,7 +182,7 @@ def _without_title(text: str) -> str:
 def resolved(recipe: TrainRecipe, summary: Mapping[str, Any]) -> list[str]:
     """The recipe as it was resolved, folded."""
     return [
-        f"Every setting, defaults included, as in `config.yaml`: `train/{recipe.kind}.py recipe=config.yaml` trains with it.",
+        f"Every setting, defaults included; `train/{recipe.kind}.py recipe=config.yaml` trains with the same.",
         "",
         f"<details>\n<summary>{recipe.name}, resolved</summary>\n\n```yaml\n{recipe.to_yaml()}```\n\n</details>",
     ]
