@@ -73,7 +73,7 @@ class Hub:
         if asked["organization"] != OWNER or token == READ_ONLY:
             return 403, {"X-Error-Message": "You don't have the rights"}, {"error": "You don't have the rights"}
         if name in self.repositories:
-            return 409, {}, {"error": "You already created this model repo"}
+            return 409, {}, {"error": "You already created this model repo", "url": f"{self.url}/{name}"}
         self.repositories[name] = Repository(private=asked["visibility"] == "private")
         return 200, {}, {"url": f"{self.url}/{name}"}
 

@@ -87,7 +87,7 @@ def explained(address: str, repository: str) -> Iterator[None]:
         raise RunError(f"push={repository}: {address} {reason} ({status}{': ' if said else ''}{said[:200]})") from None
     except httpx.HTTPError as error:
         raise RunError(f"push={repository}: cannot reach {address}: {type(error).__name__}: {error}") from None
-    except (OSError, ValueError, RuntimeError) as error:  # of the upload: a malformed answer, a file that went away
+    except (OSError, ValueError, LookupError, RuntimeError) as error:  # a malformed answer, a file that went away
         if isinstance(error, RunError):
             raise
         raise RunError(f"push={repository}: the upload to {address} failed: {error}") from None
