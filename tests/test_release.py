@@ -21,8 +21,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from yaml import safe_load
 
 from prefdisco.cli import main
+from prefdisco.config import RLRecipe, load
 from prefdisco.evaluate import load_episodes
 from prefdisco.metrics import summarize
+from prefdisco.release.checks import finished
+from prefdisco.release.folder import generation
 from prefdisco.schema import Episode
 from prefdisco.training.card import tradeoff
 from tests.finished import SCENARIOS, finished_run
@@ -107,14 +110,11 @@ def test_weights_tokenizer_and_template_are_the_checkpoints_own_files(made: Path
     assert there["SHA256SUMS"].decode().count("\n") == len(there) - 1
 
 
-def test_generation_is_that_of_the_evaluation(released: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_generation_is_that_of_the_evaluation(released: Path, run: Path) -> None:
     greedy = GenerationConfig.from_pretrained(released)
     tokenizer = AutoTokenizer.from_pretrained(released)
     assert (greedy.do_sample, greedy.max_new_tokens) == (False, 200)
     assert greedy.eos_token_id == [tokenizer.eos_token_id] and greedy.pad_token_id == tokenizer.pad_token_id
-    from prefdisco.release.checks import finished
-    from prefdisco.release.folder import generation
-
     sampled = finished(run, 0.01)
     object.__setattr__(sampled.recipe.eval, "temperature", 0.7)
     settings = generation(sampled)
@@ -194,6 +194,27 @@ def test_code_of_the_card_runs_as_it_stands(
     assert len(asked) == len([role for role in roles if role == "assistant"]) - 1 + 5
 
 
+def test_a_run_of_reinforcement_says_what_it_came_from_and_learned_from(run: Path) -> None:
+    (run.parent / "start").mkdir()
+    (run.parent / "start" / "README.md").write_text("---\nlicense: mit\nbase_model: someone/large\n---\n")
+    same = OmegaConf.load(run / "config.yaml")
+    words = [f"{key}={same.eval[key]}" for key in ("temperature", "max_tokens")]
+    recipe = load(
+        RLRecipe,
+        [
+            "recipe=grpo_small", f"model={run.parent / 'start'}", f"scenarios.eval_limit={SCENARIOS}",
+            *(f"eval.{word}" for word in words),
+        ],
+    )  # fmt: skip
+    (run / "config.yaml").write_text(recipe.to_yaml())
+    main(["release", str(run)])
+    card = ModelCard((run / "release" / "README.md").read_text())
+    assert (card.data.license, card.data.base_model) == ("mit", "someone/large") and "rl" in card.data.tags
+    assert f"`{run.parent / 'start'}`, which comes from [someone/large]" in card.text
+    assert "No data set: the model learned from dialogues that it played itself" in card.text
+    assert not (run / "release" / "data_card.md").exists()
+
+
 def test_tradeoff_says_cost_gain_or_neither() -> None:
     def stage(low: float, high: float) -> dict[str, Any]:
         change = {"mean": (low + high) / 2, "ci": [low, high]}
@@ -237,7 +258,7 @@ def test_dry_run_writes_nothing_and_says_what_would_be_written(run: Path, capsys
     assert all(f"  {name}" in said for name in contents(run / "release")) and "ada/asks, private" in said
 
 
-def refused(run: Path, capsys: pytest.CaptureFixture[str], *words: str, out: str = "release") -> str:
+def refused(run: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """The one line that a release is refused with; nothing was written."""
     capsys.readouterr()
     before = contents(run.parent)
