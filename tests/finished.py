@@ -6,8 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+from prefdisco.cli import main
 from prefdisco.config import SFTRecipe, load
 from prefdisco.training.sft import make_data
 from prefdisco.training.stages import conduct, save, start
@@ -34,3 +36,21 @@ def finished_run(folder: Path, *words: str) -> dict[str, Any]:
     summary = conduct(recipe, partial(make_data, recipe), train)
     assert summary is not None
     return summary
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def refused(run: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one line that a release is refused with; nothing was written."""
+    capsys.readouterr()
+    before = contents(run.parent)
+    with pytest.raises(SystemExit) as ended:
+        main(["release", str(run), *words])
+    new = contents(run.parent).keys() - before.keys()
+    assert ended.value.code == 2 and all(Path(name).name == ".lock" for name in new)
+    line = capsys.readouterr().err
+    assert line.startswith("prefdisco: error: ") and line.count("\n") == 1
+    return line

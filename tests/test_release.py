@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from huggingface_hub import ModelCard, ModelCardData, constants, parse_eval_result_entries
+from huggingface_hub import ModelCard, ModelCardData, parse_eval_result_entries
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
@@ -28,8 +26,7 @@ from prefdisco.release.checks import finished
 from prefdisco.release.folder import generation
 from prefdisco.schema import Episode
 from prefdisco.training.card import tradeoff
-from tests.finished import SCENARIOS, finished_run
-from tests.hub import GOOD, READ_ONLY, Hub, hub
+from tests.finished import SCENARIOS, contents, finished_run, refused
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +54,6 @@ def run(made: Path, tmp_path: Path) -> Path:
 def summary_of(folder: Path) -> dict[str, Any]:
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
     return summary
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 # The model
@@ -258,19 +251,6 @@ def test_dry_run_writes_nothing_and_says_what_would_be_written(run: Path, capsys
     assert all(f"  {name}" in said for name in contents(run / "release")) and "ada/asks, private" in said
 
 
-def refused(run: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """The one line that a release is refused with; nothing was written."""
-    capsys.readouterr()
-    before = contents(run.parent)
-    with pytest.raises(SystemExit) as ended:
-        main(["release", str(run), *words])
-    new = contents(run.parent).keys() - before.keys()
-    assert ended.value.code == 2 and all(Path(name).name == ".lock" for name in new)
-    line = capsys.readouterr().err
-    assert line.startswith("prefdisco: error: ") and line.count("\n") == 1
-    return line
-
-
 def edit(path: Path, change: Callable[[Any], None]) -> None:
     """Change a JSON or YAML file in place."""
     content = json.loads(path.read_text()) if path.suffix == ".json" else OmegaConf.to_container(OmegaConf.load(path))
@@ -369,81 +349,3 @@ def test_only_the_folder_of_a_training_is_released(run: Path, capsys: pytest.Cap
     assert "is an evaluation, which has no checkpoint of its own" in refused(run / "after", capsys)
     assert "is no training run" in refused(run / "checkpoint", capsys)
     assert "no such run folder" in refused(run / "nowhere", capsys)
-
-
-# The Hub
-
-
-@pytest.fixture
-def online(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A stand-in for the Hub, and a token for it; Xet storage, which it lacks, is off."""
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("HF_TOKEN", GOOD)
-    with hub() as state:
-        yield state
-
-
-def test_push_uploads_the_folder_to_a_private_repository_once(
-    run: Path, online: Hub, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["release", str(run), "push=ada/asks", f"push_endpoint={online.url}"]
-    main(words)
-    assert f"uploaded to {online.url}/ada/asks" in capsys.readouterr().out
-    there = online.repositories["ada/asks"]
-    assert there.private and there.files == contents(run / "release") and len(there.commits) == 1
-    assert "POST /ada/asks.git/info/lfs/objects/batch" in online.calls
-    card = there.files["README.md"].decode()
-    assert 'from_pretrained("ada/asks")' in card and "vllm serve ada/asks" in card and "# asks\n" in card
-    main(words)
-    assert len(there.commits) == 1  # nothing changed, nothing is sent again
-    there.files["model-00001-of-00002.safetensors"] = b"of an older release"
-    main([*words, "license=mit"])
-    assert there.files == contents(run / "release")
-    assert set(there.commits[-1]) == {"README.md", "SHA256SUMS", "model-00001-of-00002.safetensors"}
-
-
-def test_nothing_is_sent_without_push(run: Path, online: Hub) -> None:
-    main(["release", str(run), f"push_endpoint={online.url}"])
-    main(["release", str(run), f"push_endpoint={online.url}", "push=ada/asks", "--dry-run"])
-    assert not online.calls
-
-
-def test_a_push_that_is_refused_says_why(
-    run: Path, online: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    main(["release", str(run)])  # what is refused below changes none of it but the card
-    at = f"push_endpoint={online.url}"
-    assert "push: expected OWNER/NAME" in refused(run, capsys, "push=asks", at)
-    assert "refuses: the token may not write to eve/asks" in refused(run, capsys, "push=eve/asks", at)
-    monkeypatch.setenv("HF_TOKEN", READ_ONLY)
-    assert "refuses: the token may not write to ada/asks" in refused(run, capsys, "push=ada/asks", at)
-    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    assert "does not accept the token; take one that may write" in refused(run, capsys, "push=ada/asks", at)
-    assert not online.repositories
-    monkeypatch.setenv("HF_TOKEN", GOOD)
-    main(["release", str(run), "push=ada/open", "private=false", at])
-    assert "is there and public; say private=false" in refused(run, capsys, "push=ada/open", at)
-    assert len(online.repositories["ada/open"].commits) == 1
-    online.broken = True
-    assert "cannot now; repeat the command later (500" in refused(run, capsys, "push=ada/asks", at)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert "HF_HUB_OFFLINE is set" in refused(run, capsys, "push=ada/asks", at)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    assert "cannot reach http://127.0.0.1:9" in refused(
-        run, capsys, "push=ada/asks", "push_endpoint=http://127.0.0.1:9"
-    )
-    monkeypatch.delenv("HF_TOKEN")
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
-    assert "push: no token; set HF_TOKEN" in refused(run, capsys, "push=ada/asks", at)
-
-
-def test_the_command_takes_address_and_token_from_the_environment(run: Path, online: Hub) -> None:
-    environment = {
-        **os.environ, "HF_ENDPOINT": online.url, "HF_TOKEN": GOOD, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0",
-        "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-    command = [sys.executable, "-m", "prefdisco.cli", "release", str(run), "push=ada/asks"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert online.repositories["ada/asks"].files == contents(run / "release")

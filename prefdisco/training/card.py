@@ -64,7 +64,7 @@ def model_card(recipe: TrainRecipe, summary: Mapping[str, Any], data: Path, publ
         ["## Accuracy and personalization", "", *(f"- {line}" for line in tradeoff(before, after))],
         ["## Thinking", "", markdown_health(before, after)],
         ["## Training data", "", *learned_from(recipe, summary, data)],
-        ["## Recipe", "", *resolved(recipe, summary)],
+        ["## Recipe", "", *resolved(recipe)],
         ["## Limits", "", *(f"- {line}" for line in limits(recipe))],
         *([["## Weights", "", *weights(published.sha256)]] if published.sha256 else []),
         ["## References", "", *references(recipe)],
@@ -179,7 +179,7 @@ def _without_title(text: str) -> str:
     return text.partition("\n\n")[2].replace("\n## ", "\n### ").strip()
 
 
-def resolved(recipe: TrainRecipe, summary: Mapping[str, Any]) -> list[str]:
+def resolved(recipe: TrainRecipe) -> list[str]:
     """The recipe as it was resolved, folded."""
     return [
         f"Every setting, defaults included; `train/{recipe.kind}.py recipe=config.yaml` trains with the same.",

@@ -52,10 +52,7 @@ def result(
     recipe: TrainRecipe, summary: Mapping[str, Any], condition: str, metric: str, name: str, estimate: Mapping[str, Any]
 ) -> EvalResult:
     """One figure as the Hub's record."""
-    scenarios = recipe.scenarios.evaluation
-    world, _, split = (
-        scenarios.partition(":") if scenarios.startswith("pocket") else Path(scenarios).name.partition(":")
-    )
+    world, _, split = Path(recipe.scenarios.evaluation).name.partition(":")
     return EvalResult(
         task_type="text-generation",
         task_name=f"Personalized reasoning, {condition}",
