@@ -49,8 +49,11 @@ def refused(run: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
     before = contents(run.parent)
     with pytest.raises(SystemExit) as ended:
         main(["release", str(run), *words])
-    new = contents(run.parent).keys() - before.keys()
-    assert ended.value.code == 2 and all(Path(name).name == ".lock" for name in new)
+    after = contents(run.parent)
+    new = after.keys() - before.keys()
+    assert (
+        ended.value.code == 2 and all(Path(name).name == ".lock" for name in new) and not before.keys() - after.keys()
+    )
     line = capsys.readouterr().err
     assert line.startswith("prefdisco: error: ") and line.count("\n") == 1
     return line

@@ -228,7 +228,7 @@ def test_same_release_again_changes_nothing_and_another_word_only_what_it_must(r
     out = run / "release"
     main(["release", str(run)])
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in out.rglob("*") if path.is_file()}
-    (out / ".model.safetensors.abcd.tmp").write_text("a copy that a kill left")
+    (out / ".model.safetensors.0123abcd.tmp").write_text("a copy that a kill left")
     main(["release", str(run)])
     assert {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in out.rglob("*") if p.is_file()} == before
     main(["release", str(run), "license=mit", "benchmark=ada/people#asks"])
@@ -336,13 +336,16 @@ def test_a_folder_that_holds_something_else_is_left_alone(run: Path, capsys: pyt
     out = run.parent / "out"
     out.mkdir()
     (out / "notes.txt").write_text("mine")
+    (out / ".notes.0123abcd.tmp").write_text("mine too")
+    assert "out: holds something else: .notes.0123abcd.tmp" in refused(run, capsys, f"out={out}")
+    (out / ".notes.0123abcd.tmp").unlink()
     assert "out: holds something else: notes.txt" in refused(run, capsys, f"out={out}")
     assert "checkpoint: holds something else" in refused(run, capsys, f"out={run / 'checkpoint'}")
     assert "holds something else" in refused(run, capsys, f"out={run}")
     assert "notes.txt: is a file" in refused(run, capsys, f"out={out / 'notes.txt'}")
     main(["release", str(run)])
     edit(run / "release" / "config.yaml", lambda config: config.update(seed=1))
-    assert "holds something else: a release of another run" in refused(run, capsys)
+    assert "holds something else: files of another model" in refused(run, capsys)
 
 
 def test_only_the_folder_of_a_training_is_released(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -25,6 +26,7 @@ from prefdisco.training.card import Published, data_card, has_data, inherited, m
 SUMS, DATA_CARD, BENCHMARK = "SHA256SUMS", "data_card.md", ".eval_results/prefdisco.yaml"
 OURS = ("config.yaml", "summary.json", "README.md", "generation_config.json", DATA_CARD, BENCHMARK, SUMS)
 KEPT = (".safetensors", ".json", ".jinja", ".txt", ".model")  # of a checkpoint: weights, tokenizer; nothing pickled
+LEFT = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")  # as files.atomic_write and _place name what is not whole yet
 Content = Path | bytes
 
 
@@ -90,18 +92,21 @@ def check_place(out: Path, files: Mapping[str, Content]) -> None:
     """Raise RunError where `out` holds anything but an earlier release of this run."""
     if out.exists() and not out.is_dir():
         raise RunError(f"{out}: is a file; choose another folder with out=DIR")
-    there = sorted(names(out)) if out.is_dir() else []
-    claim = out / "config.yaml"
-    strange = [name for name in there if name not in files and name not in OURS]
-    if there and (strange or not claim.is_file() or claim.read_bytes() != files["config.yaml"]):
-        what = strange[0] if strange else "a release of another run" if claim.is_file() else there[0]
-        raise RunError(f"{out}: holds something else: {what}; choose another folder with out=DIR")
+    there, claim = names(out), out / "config.yaml"
+    strange = [name for name in there if name not in files and name not in OURS and not is_left(name, files)]
+    if strange:
+        raise RunError(f"{out}: holds something else: {strange[0]}; choose another folder with out=DIR")
+    if there and not (claim.is_file() and claim.read_bytes() == files["config.yaml"]):
+        raise RunError(f"{out}: holds something else: files of another model; choose another folder with out=DIR")
 
 
 def write(out: Path, files: Mapping[str, Content]) -> list[str]:
-    """Write the folder and its checksums; files that are there already stay as they are. Returns the names."""
+    """Write the folder, which `check_place` found ours, and its checksums; returns the names.
+
+    Files that are there already stay as they are; those of an earlier release that are not in this one go.
+    """
     for name in names(out):
-        if name not in files and name != SUMS:  # as check_place found: ours, of an earlier release with other words
+        if name not in files and name != SUMS:
             (out / name).unlink()
     sums = {}
     for name, content in files.items():
@@ -111,13 +116,15 @@ def write(out: Path, files: Mapping[str, Content]) -> list[str]:
     return [*sorted(files), SUMS]
 
 
-def names(folder: Path) -> Iterator[str]:
-    """The files below a folder, but for those that a killed copy left; these are removed."""
-    for path in sorted(folder.rglob("*")):
-        if path.name.startswith(".") and path.suffix == ".tmp":
-            path.unlink()
-        elif path.is_file():
-            yield path.relative_to(folder).as_posix()
+def names(folder: Path) -> list[str]:
+    """The files below a folder; none where there is no folder."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def is_left(name: str, files: Mapping[str, Content]) -> bool:
+    """Whether `name` is what a killed release left of one of its files."""
+    found = LEFT.fullmatch(Path(name).name)
+    return found is not None and Path(name).with_name(found[1]).as_posix() in {*files, *OURS}
 
 
 def sha256(content: Content) -> str:

@@ -16,10 +16,8 @@ from prefdisco.files import RunError
 from prefdisco.release.config import ReleaseConfig
 
 TOKENS = "https://huggingface.co/settings/tokens"
-STALE = [
-    "*.safetensors",
-    "*.safetensors.index.json",
-]  # weights of an earlier upload would be loaded beside the new ones
+# Weights of an earlier upload would be loaded beside, or before, the new ones.
+STALE = ["*.safetensors", "*.safetensors.index.json"]
 
 
 def check_name(repository: str) -> None:
