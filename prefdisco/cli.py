@@ -38,6 +38,7 @@ USAGE = """usage: prefdisco COMMAND
   prefdisco compare RUN [RUN ...]                 the figures of several runs, and their mean, as a Markdown table
   prefdisco show RUN [RUN ...] [key=value ...]    the same few episodes of several runs, to read, as Markdown
   prefdisco report RUN [RUN ...] [out=DIR]        tables, figures and statistics of runs: Markdown, CSV, LaTeX, SVG
+  prefdisco release RUN [key=value ...]           a folder ready to publish: weights, card, results; push=OWNER/NAME
   prefdisco agree RUN RUN                         how far the judges of two runs agree on the same dialogues
   prefdisco elicit [key=value ...]                question policies on learned beliefs, without a language model
   prefdisco build task=.. model=.. [key=value ..] make scenarios of a task's problems with a language model
@@ -147,6 +148,20 @@ def report(argv: Sequence[str]) -> None:
     print(write_reports(folders, settings))
 
 
+def release(argv: Sequence[str]) -> None:
+    """Make a finished training run a folder to publish; with push=, upload it."""
+    from prefdisco.release.config import ReleaseConfig
+
+    folders = [word for word in argv if "=" not in word and not word.startswith("-")]
+    words = [word for word in argv if word not in folders]
+    settings, dry_run = configure(ReleaseConfig, words, "usage: prefdisco release RUN [key=value ...] [--dry-run]")
+    if len(folders) != 1:
+        raise ConfigError(f"{COMMAND_LINE}: expected one run folder: prefdisco release RUN [key=value ...]")
+    from prefdisco.release.pipeline import release as publish  # brings torch
+
+    print(publish(Path(folders[0]), settings, dry_run))
+
+
 def validate(argv: Sequence[str]) -> None:
     """Read a file of scenarios to its end and print how many there are, or every fault of a published one."""
     if argv and argv[0] in ("--help", "-h"):
@@ -226,6 +241,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "compare": compare,
     "show": show,
     "report": report,
+    "release": release,
     "agree": agree,
     "elicit": elicit,
     "build": build,

@@ -29,7 +29,7 @@ from prefdisco.files import RunError, append_line, atomic_write, claim, lock, re
 from prefdisco.grading import for_persona, graded
 from prefdisco.hashing import digest
 from prefdisco.judges import Judge, load_judge
-from prefdisco.llm.base import Model, Sampling
+from prefdisco.llm.base import Identified, Model, Sampling
 from prefdisco.llm.limits import SpendingCapReached
 from prefdisco.llm.loops import run, side_by_side
 from prefdisco.llm.models import load_model
@@ -40,7 +40,7 @@ from prefdisco.scenarios import by_problem, ceiling_of, load_scenarios
 from prefdisco.schema import DataError, Episode, Scenario, Usage, parse_line, to_json
 from prefdisco.users import Shuffled, TransparentUser, User, load_user
 
-EPISODES, SUMMARY = "episodes.jsonl", "summary.json"
+EPISODES, SUMMARY, AGENT = "episodes.jsonl", "summary.json", "agent.json"
 # What a dialogue that is graded anew starts from: what it cost to play was paid by the run that played it.
 UNPAID = {"usage": Usage(), "user_usage": Usage(), "judge_usage": Usage()}
 UNGRADED = {"error": None, "correct": None, "grades": (), "alignment": None, "consistent": None, **UNPAID}
@@ -82,6 +82,7 @@ def evaluate(config: EvaluateConfig, wait: bool = False) -> dict[str, Any]:
         dialogues = dialogues_of(config) if config.episodes else None
         agent = ScriptedModel((), name=config.agent) if config.episodes else model("agent", config.agent)
         claim(run_dir, config.to_yaml(), decisive(config))  # not before the agent is there
+        identify(run_dir, identity_in(config.episodes) if config.episodes else identity_of(agent))
         best = ceiling_of(scenarios, config.budget)
         episodes = run(
             evaluate_scenarios(
@@ -199,6 +200,36 @@ def dialogues_of(config: EvaluateConfig) -> dict[Key, Episode]:
         raise ConfigError(f"episodes={folder}: those dialogues are of agent={agent}, not of agent={config.agent}")
     played = load_episodes(folder / EPISODES)
     return {key: e for key, e in played.items() if e.error is None or e.error.startswith("judge:")}
+
+
+def identity_of(agent: Model) -> dict[str, str] | None:
+    """Hashes of the agent's weights and tokenizer; None where they are not on this machine."""
+    return agent.identity() if isinstance(agent, Identified) else None
+
+
+def identity_in(run_dir: str | Path) -> dict[str, str] | None:
+    """Whose episodes a run folder holds, as `identify` noted it; None where it did not."""
+    path = Path(run_dir) / AGENT
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def identify(run_dir: str | Path, identity: Mapping[str, str] | None) -> None:
+    """Note in `agent.json` whose episodes a run folder holds, before the first is there.
+
+    Raises RunError where they are of other weights, or another tokenizer, than the agent has now. A folder whose
+    episodes came without the note, from an earlier version, stays without: nobody knows.
+    """
+    noted = identity_in(run_dir)
+    if identity is None or noted == identity:
+        return
+    if not load_episodes(Path(run_dir) / EPISODES):
+        atomic_write(Path(run_dir) / AGENT, json.dumps(identity, indent=2) + "\n")
+    elif noted is not None:
+        changed = next(part for part in identity if noted.get(part) != identity[part])
+        raise RunError(
+            f"{run_dir}: the agent's {changed} changed since these episodes were played; remove the folder to play "
+            "them again, or choose run=OTHER"
+        )
 
 
 def load_episodes(path: str | Path) -> dict[Key, Episode]:

@@ -389,7 +389,7 @@ def test_the_run_folder_is_that_of_any_training(
     assert summary is not None and json.loads((run / "summary.json").read_text()) == summary
     assert {path.name for path in run.iterdir()} >= {"before", "after", "checkpoint", "report.md", "config.yaml"}
     assert json.loads((run / "trained.json").read_text()) == {"steps": 3, "examples": 8, "history": [{"round": 1}]}
-    assert "engine `onpolicy`, questions by policy `self`" in (run / "checkpoint" / "README.md").read_text()
+    assert "on-policy self-distillation, " in (run / "checkpoint" / "README.md").read_text()
     assert not (tmp_path / "data").exists() and str(run) in capsys.readouterr().out
 
 

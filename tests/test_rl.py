@@ -317,7 +317,7 @@ def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.Ca
     assert len(steps) == 3 and steps[-1]["constraint/multiplier"] > 0
     names = {"rewards/alignment/mean", "rewards/format/mean", "episodes/precision", "episodes/recall", "entropy"}
     assert names <= first.keys() and first["episodes/error"] == 0
-    assert "GRPO, 2 scenarios x 4 episodes" in (whole / "checkpoint" / "README.md").read_text()
+    assert "reinforcement learning on whole dialogues, GRPO; " in (whole / "checkpoint" / "README.md").read_text()
 
     command = [sys.executable, "train/rl.py", *SMALL, *held, f"run={killed}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

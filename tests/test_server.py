@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sysconfig
@@ -28,6 +29,7 @@ from prefdisco.evaluate import evaluate, load_episodes
 from prefdisco.records import faults
 from prefdisco.schema import Scenario, read_jsonl
 from prefdisco.training import sft
+from tests.finished import finished_run
 from tests.scribbler import CONTEXT, make_scribbler
 from tests.tiny import chat_checkpoint
 
@@ -36,6 +38,7 @@ CHECKPOINT = os.environ.get("PREFDISCO_TEST_CHECKPOINT", "")  # a trained one, t
 DATA = Path(__file__).parent / "data"
 START_SECONDS = 300
 LIMIT = 100
+SAME = ("scenarios=pocket:test", "temperature=0", "max_tokens=200", "remote.cache=null")  # as tests/finished.py
 ENVIRONMENT = {
     **os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1",
     "VLLM_SERVER_DEV_MODE": "1", "PYTHONPATH": str(Path(__file__).parent.parent),
@@ -101,6 +104,32 @@ def test_a_served_checkpoint_answers_as_it_does_on_this_machine(agent: str, tmp_
         for figure in ("accuracy", "alignment"):
             low, high = figures[figure]["ci"]
             assert low <= there["conditions"][condition][figure]["mean"] <= high
+
+
+def test_a_released_folder_is_served_with_the_answers_that_its_card_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "runs" / "mine"
+    finished_run(run, f"scenarios.eval_limit={LIMIT}")
+    main(["release", str(run)])
+    with vllm(run / "release", tmp_path / "log", "--dtype", "float32", "--max-model-len", "1024") as served:
+        evaluate(load(EvaluateConfig, [f"agent={served}", *SAME, f"limit={LIMIT}", f"run={tmp_path / 'there'}"]))
+        python, shell = (
+            re.findall(rf"```{kind}\n(.*?)```", (run / "release" / "README.md").read_text(), re.DOTALL)
+            for kind in ("python", "sh")
+        )
+        assert shell[0] == "vllm serve . --port 8000\n"
+        address = served.removeprefix("server/").partition("#")[0]
+        names: dict[str, Any] = {}
+        exec(python[1].replace("http://localhost:8000/v1", address), names)
+        monkeypatch.setattr("builtins.input", lambda question: "No preference.")
+        exec("messages = [" + python[0].partition("messages = [")[2], names)
+        assert names["text"] and "</think>" in names["messages"][-1]["content"]
+    first, second = (load_episodes(folder / "episodes.jsonl") for folder in (run / "after", tmp_path / "there"))
+    assert len(first) == 3 * LIMIT and first.keys() == second.keys()
+    same = [first[key].response == second[key].response for key in first]
+    print(f"released: equal answers {sum(same)}/{len(same)}")
+    assert sum(same) >= 0.99 * len(same)
 
 
 def test_build_user_judge_and_a_whole_recipe_run_on_a_server_that_keeps_to_their_schemas(tmp_path: Path) -> None:

@@ -371,7 +371,7 @@ def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.Ca
         assert entry["log"][0]["loss"] == pytest.approx(0.6931472, abs=1e-5)
         assert entry["chosen_score"] > entry["rejected_score"] and "rewards/accuracies" in entry["log"][-1]
         assert entry["log"][-1]["rewards/margins"] > 0  # seen a second time, the chosen turn has become likelier
-    assert "TPO, 2 rounds of 4 dialogues x 4 final turns" in (whole / "checkpoint" / "README.md").read_text()
+    assert "thought preference optimization, 2 rounds; " in (whole / "checkpoint" / "README.md").read_text()
     assert not list((whole / "trainer").glob("*")) and not list((whole / "rounds").glob("*/checkpoint"))
 
     command = [sys.executable, "train/rl.py", *SMALL, *words, f"run={killed}"]

@@ -7,7 +7,7 @@ has to tokenize a history again. The smallest model is an object with a `name` a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from prefdisco.schema import Message, Usage
 
@@ -96,4 +96,13 @@ class Model(Protocol):
 
         Raises ModelError when the call failed for good.
         """
+        ...
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """A model that can tell two checkpoints of the same name apart: one whose weights are on this machine."""
+
+    def identity(self) -> dict[str, str]:
+        """What decides its answers, each under a hash: equal hashes, equal parts."""
         ...

@@ -11,11 +11,13 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from prefdisco.hashing import digest
 from prefdisco.llm.base import ModelError
 from prefdisco.llm.batcher import Batcher
 from prefdisco.llm.chat import Chat
 from prefdisco.llm.decoding import Decoder
 from prefdisco.llm.tokens import TokenModel
+from prefdisco.schema import to_json
 
 POCKET_BASE = "pocket-base"
 
@@ -61,6 +63,22 @@ class LocalModel(TokenModel):
         self.model, self.tokenizer = model, tokenizer
         self.decoder = Decoder(model, sorted(chat.ends), batch_size)
         super().__init__(chat, limit, Batcher(self.decoder))
+
+    def identity(self) -> dict[str, str]:
+        """Hashes of the weights and of the tokenizer."""
+        return identity(self.model, self.tokenizer)
+
+
+def identity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    """Hashes of the weights, of the type that they were loaded as, and of the tokenizer with its chat template."""
+    tokens = to_json(sorted(tokenizer.get_vocab().items()))
+    return {"weights": fingerprint(model), "tokenizer": digest(tokens, tokenizer.chat_template)}
+
+
+def fingerprint(model: PreTrainedModel) -> str:
+    """A name for the weights: equal weights, equal name."""
+    tensors = (tensor.detach().cpu().contiguous() for _, tensor in sorted(model.state_dict().items()))
+    return digest(*(digest(tensor.view(torch.uint8).numpy().tobytes(), length=32) for tensor in tensors))
 
 
 def ends_of(model: PreTrainedModel) -> list[int]:

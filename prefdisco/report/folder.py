@@ -1,4 +1,4 @@
-"""A report as a folder: `report.html` with all transcripts, `report.md`, files of tables (CSV, LaTeX) and figures (SVG)."""
+"""A report as a folder: `report.html` with all transcripts, `report.md`, tables (CSV, LaTeX), and figures (SVG)."""
 
 from __future__ import annotations
 

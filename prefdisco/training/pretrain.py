@@ -29,7 +29,7 @@ from prefdisco.files import atomic_write, claim, lock, writing
 from prefdisco.hashing import digest
 from prefdisco.pocket.corpus import Document, documents
 from prefdisco.protocol import join_thinking
-from prefdisco.training.card import base_card
+from prefdisco.training.base_card import base_card
 from prefdisco.training.optimizer import MuonAdamW
 from prefdisco.training.saves import last_save
 from prefdisco.training.tokenizer import END, START, train_tokenizer

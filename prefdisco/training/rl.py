@@ -59,10 +59,10 @@ SEQUENCE_ONLY = {"loss_type": "vespo", "off_policy_mask_threshold": None}
 def run(recipe: RLRecipe) -> dict[str, Any] | None:
     """The whole recipe. The main rank returns the summary and prints the table, the others return None."""
     launched(recipe)
-    arguments = settings(recipe)
+    settings(recipe)
     training, watched = drawn_scenarios(recipe)
     prepare = partial(references.prepare, recipe, [*training, *watched])
-    return conduct(recipe, prepare, partial(train, recipe), f"GRPO, {groups(arguments)}")
+    return conduct(recipe, prepare, partial(train, recipe))
 
 
 def describe(recipe: RLRecipe) -> str:

@@ -23,7 +23,7 @@ from prefdisco.engine.teaching import IGNORED, lessons, rows
 from prefdisco.files import atomic_write, writing
 from prefdisco.llm.base import ModelError
 from prefdisco.llm.chat import Chat
-from prefdisco.llm.local import LocalModel, load
+from prefdisco.llm.local import LocalModel, fingerprint, load
 from prefdisco.scenarios import load_scenarios
 from prefdisco.schema import Scenario
 from prefdisco.training import onpolicy
@@ -40,7 +40,7 @@ from prefdisco.training.checks import (
 from prefdisco.training.memory import configuration, report
 from prefdisco.training.processes import gathered, shard_on_cpu
 from prefdisco.training.saves import last_save
-from prefdisco.training.stages import conduct, fingerprint, launched, save, start, trainer_arguments, whole
+from prefdisco.training.stages import conduct, launched, save, start, trainer_arguments, whole
 from prefdisco.training.tracking import RecipeInWandb
 from prefdisco.training.trainer import TRAINER
 
@@ -52,12 +52,11 @@ def run(recipe: SFTRecipe) -> dict[str, Any] | None:
     launched(recipe)
     arguments = settings(recipe)
     check_attention(recipe, arguments)
-    how = f"engine `{recipe.data.engine}`, questions by policy `{recipe.data.policy}`"
     if recipe.data.engine == onpolicy.ENGINE:
         onpolicy.check(recipe, arguments)
         learn = partial(onpolicy.learn, recipe, arguments, training_scenarios(recipe))
-        return conduct(recipe, lambda weights: Path(recipe.run), lambda folder: learn(), how)
-    return conduct(recipe, partial(make_data, recipe), partial(train, recipe), how)
+        return conduct(recipe, lambda weights: Path(recipe.run), lambda folder: learn())
+    return conduct(recipe, partial(make_data, recipe), partial(train, recipe))
 
 
 def describe(recipe: SFTRecipe) -> str:

@@ -22,9 +22,8 @@ from prefdisco.conditions import parse_condition
 from prefdisco.config import ConfigError, EvaluateConfig, TrainRecipe, check_trainer
 from prefdisco.evaluate import EPISODES, evaluate, load_episodes
 from prefdisco.files import atomic_write, claim, lock, writing
-from prefdisco.hashing import digest
 from prefdisco.health import regression
-from prefdisco.llm.local import load
+from prefdisco.llm.local import fingerprint, load
 from prefdisco.report.markdown import write_report
 from prefdisco.report.tables import table
 from prefdisco.training.card import model_card
@@ -47,13 +46,13 @@ def launched(recipe: TrainRecipe) -> PartialState:
 
 
 def conduct(
-    recipe: TrainRecipe, prepare: Callable[[str], Path], train: Callable[[Path], None], how: str
+    recipe: TrainRecipe, prepare: Callable[[str], Path], train: Callable[[Path], None]
 ) -> dict[str, Any] | None:
     """The stages around a training. The main rank returns the summary and prints the table, the others return None.
 
     `prepare(weights)` makes what is learned from, where that is not there yet, and returns its folder; it is called on
     the main rank with the fingerprint of the recipe's model. `train(folder)` is called on every rank and ends with
-    `save` on the main one. `how` goes into the model card.
+    `save` on the main one.
     """
     state = PartialState()
     load_whole()
@@ -81,7 +80,7 @@ def conduct(
         summary = {"recipe": recipe.name, "seed": recipe.seed, "data": prepared.name, "training": course, **stages}
         summary["regression"] = change
         atomic_write(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
-        atomic_write(folder / CHECKPOINT / "README.md", model_card(recipe, summary, how))
+        atomic_write(folder / CHECKPOINT / "README.md", model_card(recipe, summary, prepared))
         write_report(folder, f"Recipe {recipe.name}", stages, change, remarks(course))
     print("\n\n".join([table(before, after, change), *remarks(course), str(folder)]))
     return summary
@@ -106,12 +105,6 @@ def start(recipe: TrainRecipe) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     """The model that the training starts from, as it plays, and its tokenizer. Raises ModelError where they are not
     there."""
     return load(recipe.model, device="cpu", dtype=recipe.eval.dtype)
-
-
-def fingerprint(model: PreTrainedModel) -> str:
-    """A name for the weights: equal weights, equal name."""
-    tensors = (tensor.detach().cpu().contiguous() for _, tensor in sorted(model.state_dict().items()))
-    return digest(*(digest(tensor.view(torch.uint8).numpy().tobytes(), length=32) for tensor in tensors))
 
 
 def trainer_arguments(recipe: TrainRecipe, kind: type[A], **ours: Any) -> A:

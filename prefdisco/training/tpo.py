@@ -46,7 +46,7 @@ def run(recipe: RLRecipe) -> dict[str, Any] | None:
     launched(recipe)
     settings(recipe)
     prepare = partial(references.prepare, recipe, training_scenarios(recipe))
-    return conduct(recipe, prepare, partial(train, recipe), f"TPO, {plan(recipe)}")
+    return conduct(recipe, prepare, partial(train, recipe))
 
 
 def describe(recipe: RLRecipe) -> str:
