@@ -294,18 +294,23 @@ def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.Ca
     torch.set_num_threads(1)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     held = [
-        "constraint.rate=2",  # its multiplier has to be remembered, and so have the start's and the best reward
-        "watch.every=1",
+        "constraint.rate=2",
+        "constraint.slack=-1",  # its multiplier has to be remembered, and so have the start's and the best reward
+        "watch.every=2",
         "watch.limit=3",
         "watch.broken=1",
+        "rollout.candidates=2",
+        "trainer.gradient_accumulation_steps=1",  # two steps learn from a round
+        "trainer.max_steps=6",
+        "trainer.save_steps=2",
     ]
     summary = rl.run(recipe(whole, *held))
     assert summary is not None and {"before", "after", "regression"} <= summary.keys()
     assert str(whole) in capsys.readouterr().out
     trained = json.loads((whole / "trained.json").read_text())
-    assert trained["steps"] == 3 and trained["examples"] == 24 and trained["stopped"] == ""
+    assert trained["steps"] == 6 and trained["examples"] == 24 and trained["stopped"] == ""
     watched = [entry for entry in trained["history"] if "eval_reward" in entry]
-    assert [entry["step"] for entry in watched] == [0, 1, 2, 3]
+    assert [entry["step"] for entry in watched] == [0, 2, 4, 6]
     best = max(watched[1:], key=lambda entry: entry["eval_reward"])
     assert trained["kept_step"] == summary["training"]["kept_step"] == best["step"]
     assert watched[0]["eval_kl"] == pytest.approx(0, abs=1e-6) and all(entry["eval_kl"] > 0 for entry in watched[1:])
@@ -404,7 +409,13 @@ def test_what_it_cannot_do_is_one_line(tmp_path: Path, words: list[str], expecte
     assert str(caught.value).startswith(("command line: ", "recipes/grpo_small.yaml: "))
 
 
+def test_saves_lie_between_rounds(tmp_path: Path) -> None:
+    words = ["trainer.steps_per_generation=4", "trainer.num_iterations=2", "watch.every=6"]
+    with pytest.raises(ConfigError, match=r"watch.every: 6 is no multiple of the 4 steps that learn from one round"):
+        rl.settings(recipe(tmp_path, *words))
+
+
 def test_the_recipes_can_be_run_and_say_what_they_will_do(tmp_path: Path) -> None:
-    for name, plan in (("grpo", "100 steps of 64 scenarios x 8"), ("grpo_small", "40 steps of 16 scenarios x 8")):
+    for name, plan in (("grpo", "64 scenarios x 8"), ("grpo_small", "64 scenarios x 2")):
         wanted = load(RLRecipe, [f"recipe={name}", "model=pocket-base", f"run={tmp_path}"])
         assert plan in rl.describe(wanted)

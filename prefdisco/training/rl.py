@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +69,15 @@ def run(recipe: RLRecipe) -> dict[str, Any] | None:
 def describe(recipe: RLRecipe) -> str:
     """What `--dry-run` prints after the configuration: what would be loaded, played and written."""
     arguments, (scenarios, watched) = settings(recipe), drawn_scenarios(recipe)
-    steps = f"{arguments.max_steps} steps" if arguments.max_steps > 0 else f"{arguments.num_train_epochs:g} epochs"
+    steps = f"{arguments.max_steps}" if arguments.max_steps > 0 else f"{arguments.num_train_epochs:g} epochs"
+    drafts = f", the best of {recipe.rollout.candidates} drafts at each turn" if recipe.rollout.candidates > 1 else ""
     return "\n".join(
         [
             f"model       {recipe.model}",
             f"scenarios   {len(scenarios)} to train on, {recipe.scenarios.eval_limit} to evaluate on",
             f"references  {Path(recipe.run) / references.FOLDER}: baseline and oracle of the training scenarios",
-            f"steps       {steps} of {groups(arguments)}",
+            f"round       {groups(arguments)}{drafts}",
+            f"steps       {steps}, {steps_of_round(arguments):g} a round",
             f"watched     {len(watched)} other scenarios" + (f", every {recipe.watch.every} steps" if watched else ""),
             f"run folder  {recipe.run}",
             "memory      not estimated: weights, gradients, optimizer, and the keys and values of live dialogues",
@@ -99,6 +102,11 @@ def groups(arguments: GRPOConfig) -> str:
     """How many episodes are played at a time, in words."""
     batch, each = arguments.generation_batch_size or 0, arguments.num_generations or 1
     return f"{batch // each} scenarios x {each} episodes"
+
+
+def steps_of_round(arguments: GRPOConfig) -> float:
+    """Optimizer steps that learn from the episodes of one round."""
+    return (arguments.steps_per_generation or 1) * arguments.num_iterations / arguments.gradient_accumulation_steps
 
 
 def settings(recipe: RLRecipe) -> GRPOConfig:
@@ -134,6 +142,11 @@ def settings(recipe: RLRecipe) -> GRPOConfig:
     check_candidates(recipe)
     check_precision(recipe)
     check_groups(recipe, arguments, recipe.scenarios.train_limit)
+    if every % steps_of_round(arguments):
+        raise ConfigError(
+            f"{recipe.where('watch.every')}: watch.every: {every} is no multiple of the {steps_of_round(arguments):g} "
+            "steps that learn from one round of episodes; a save between would not go on as it was"
+        )
     if strategy() != "ddp":
         raise ConfigError(f"accelerate: {strategy()}: the model plays its own dialogues and must be whole; use ddp")
     for key, value in recipe.trainer.items() if recipe.reward.information else ():
@@ -171,10 +184,11 @@ def train(recipe: RLRecipe, folder: Path) -> None:
         history = [entry for entry in trainer.state.log_history if "reward" in entry or "eval_reward" in entry]
         save_curves(Path(recipe.run) / "figures", history)
         arguments: Any = trainer.args  # a GRPOConfig, whatever transformers says
-        steps, episodes = trainer.state.global_step, arguments.generation_batch_size
+        steps = trainer.state.global_step
+        episodes = ceil(steps / steps_of_round(arguments)) * arguments.generation_batch_size
         kept = {"kept_step": trainer.state.best_global_step or steps, "stopped": trainer.stopped}
         tokenizer = load(recipe.model, device="cpu", dtype=recipe.dtype)[1]  # TRL gave the other a padding token
-        save(recipe, whole(recipe, weights), tokenizer, steps, steps * episodes, history, kept)
+        save(recipe, whole(recipe, weights), tokenizer, steps, episodes, history, kept)
     trainer.accelerator.wait_for_everyone()
 
 
