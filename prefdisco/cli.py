@@ -30,6 +30,9 @@ USAGE = """usage: prefdisco COMMAND
   prefdisco agree RUN RUN                         how far the judges of two runs agree on the same dialogues
   prefdisco elicit [key=value ...]                question policies on learned beliefs, without a language model
   prefdisco build task=.. model=.. [key=value ..] make scenarios of a task's problems with a language model
+  prefdisco chat agent=PATH [key=value ...]       talk with an agent in the terminal, in the user's seat
+  prefdisco study agent=PATH [key=value ...]      the same in the browser, with ratings: for participants of a study
+  prefdisco people STUDY [RUN] [key=value ...]    people against simulated users and against a judge
   prefdisco validate FILE                         check a JSON Lines file of scenarios, ours or published
   prefdisco --version
 
@@ -195,6 +198,46 @@ def price_of(model: str, options: RemoteOptions) -> Callable[[int, int], float |
     return Provider(model, options).price
 
 
+def chat(argv: Sequence[str]) -> None:
+    """Talk with an agent in the terminal."""
+    from prefdisco.people.config import ChatConfig
+
+    config, dry_run = configure(ChatConfig, argv, "usage: prefdisco chat agent=PATH [key=value ...]")
+    if dry_run:
+        print(config.to_yaml(), end="")
+        return
+    from prefdisco.people.chat import run_chat
+
+    run_chat(config)
+
+
+def study(argv: Sequence[str]) -> None:
+    """Serve a study in the browser; with --dry-run, say what would be served."""
+    from prefdisco.people.config import StudyConfig
+
+    config, dry_run = configure(StudyConfig, argv, "usage: prefdisco study agent=PATH [key=value ...] [--dry-run]")
+    from prefdisco.people.study import plan, run_study
+
+    if dry_run:
+        print(plan(config))
+        return
+    run_study(config)
+
+
+def people(argv: Sequence[str]) -> None:
+    """Compare the people of a study with simulated users, and their ratings with a judge's grades."""
+    from prefdisco.people.config import PeopleConfig
+
+    folders = [word for word in argv if "=" not in word and not word.startswith("-")]
+    words = [word for word in argv if word not in folders]
+    config, _ = configure(PeopleConfig, words, "usage: prefdisco people STUDY [RUN] [key=value ...]")
+    if not 1 <= len(folders) <= 2:
+        raise ConfigError(f"{COMMAND_LINE}: expected one or two run folders: prefdisco people STUDY [RUN]")
+    from prefdisco.people.compare import compare as against
+
+    print(against(*folders, config=config))
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "evaluate": evaluate,
     "compare": compare,
@@ -202,6 +245,9 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "agree": agree,
     "elicit": elicit,
     "build": build,
+    "chat": chat,
+    "study": study,
+    "people": people,
     "validate": validate,
 }
 
