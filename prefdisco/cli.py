@@ -20,7 +20,7 @@ from prefdisco.llm.base import ModelError
 from prefdisco.llm.loops import run
 from prefdisco.llm.options import RemoteOptions
 from prefdisco.records import faults, is_published, read_records
-from prefdisco.schema import DataError, Scenario, read_jsonl
+from prefdisco.schema import DataError, Episode, Scenario, read_jsonl
 
 USAGE = """usage: prefdisco COMMAND
 
@@ -33,7 +33,7 @@ USAGE = """usage: prefdisco COMMAND
   prefdisco chat agent=PATH [key=value ...]       talk with an agent in the terminal, in the user's seat
   prefdisco study agent=PATH [key=value ...]      the same in the browser, with ratings: for participants of a study
   prefdisco people STUDY [RUN] [key=value ...]    people against simulated users and against a judge
-  prefdisco validate FILE                         check a JSON Lines file of scenarios, ours or published
+  prefdisco validate FILE                         check a file of scenarios, ours or published, or of episodes
   prefdisco --version
 
 `prefdisco evaluate --help`, `prefdisco elicit --help` and `prefdisco build --help` list the keys."""
@@ -125,21 +125,33 @@ def show(argv: Sequence[str]) -> None:
 
 
 def validate(argv: Sequence[str]) -> None:
-    """Read a file of scenarios to its end and print how many there are, or every fault of a published one."""
+    """Read a file of scenarios or episodes to its end and print how many there are, or every fault."""
     if argv and argv[0] in ("--help", "-h"):
-        print("usage: prefdisco validate FILE")
+        print("usage: prefdisco validate FILE\n\nFILE holds scenarios, ours or published, or the episodes of a run")
         return
     if len(argv) != 1:
         raise ConfigError(f"{COMMAND_LINE}: expected one file: prefdisco validate FILE")
+    from prefdisco.validation import episode_faults, is_episodes
+
     path = Path(argv[0])
     if is_published(path):
-        found = list(islice(faults(path), MOST_FAULTS + 1))
-        if found:
-            print("\n".join(found[:MOST_FAULTS]))
-            more = " at least" if len(found) > MOST_FAULTS else ""
-            raise DataError(f"{path}:{more} {min(len(found), MOST_FAULTS)} faults")
-    records = read_records(path) if is_published(path) else read_jsonl(path, Scenario)
-    print(f"{path}: {sum(1 for _ in records)} scenarios")
+        report(path, faults(path))
+        count, what = sum(1 for _ in read_records(path)), "scenarios"
+    elif is_episodes(path):
+        report(path, episode_faults(path))
+        count, what = sum(1 for _ in read_jsonl(path, Episode)), "episodes"
+    else:
+        count, what = sum(1 for _ in read_jsonl(path, Scenario)), "scenarios"
+    print(f"{path}: {count} {what}")
+
+
+def report(path: Path, found: Iterator[str]) -> None:
+    """Print the faults of a file; raise DataError with their number where there are any."""
+    lines = list(islice(found, MOST_FAULTS + 1))
+    if lines:
+        print("\n".join(lines[:MOST_FAULTS]))
+        more = " at least" if len(lines) > MOST_FAULTS else ""
+        raise DataError(f"{path}:{more} {min(len(lines), MOST_FAULTS)} faults")
 
 
 def agree(argv: Sequence[str]) -> None:

@@ -149,5 +149,14 @@ def offers_of(scenarios: Sequence[Scenario]) -> dict[str, list[Offer]]:
     return {problem: list(offers.values()) for problem, offers in found.items()}
 
 
+def understanding(scenarios: Sequence[Scenario]) -> Callable[[str], str | None]:
+    """What tells the attribute that a question is about; nothing, where the world is not computed."""
+    if not is_pocket(scenarios):
+        return lambda question: None
+    from prefdisco.pocket.users import attribute_of
+
+    return attribute_of
+
+
 def _plain_question(scenario: Scenario, attribute: str, seed: int) -> str:
     return f"What would you prefer when it comes to {attribute.replace('_', ' ')}?"

@@ -22,7 +22,9 @@ LOCAL_NAMES = ("localhost",)
 class SeatConfig(Config):
     """What chat and study share. A folder belongs to `decisive`; all else may differ when it is continued."""
 
-    agent: str = Field(min_length=1, description="the model to talk with: a folder, pocket-base, server/.., provider/..")
+    agent: str = Field(
+        min_length=1, description="the model to talk with: a folder, pocket-base, server/.., provider/.."
+    )
     scenarios: str = Field(default="pocket", description="where problems come from: pocket, pocket:SPLIT, or a file")
     limit: int = Field(default=100, ge=1, description="scenarios to draw problems from")
     seed: int = Field(default=0, description="seed of the draw of problems and of the agent's sampling")
@@ -59,6 +61,10 @@ class ChatConfig(SeatConfig):
         default="auto", description="who grades: exact (Pocket's computed judge), you, or auto: exact where it can be"
     )
     thinking: bool = Field(default=False, description="show what the agent thought")
+
+    def decisive(self) -> dict[str, Any]:
+        """What decides an episode."""
+        return {**super().decisive(), "judge": self.judge}
 
 
 class StudyConfig(SeatConfig):

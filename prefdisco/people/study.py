@@ -25,7 +25,7 @@ from prefdisco.conditions import parse_condition
 from prefdisco.config import ConfigError
 from prefdisco.dialogue import play
 from prefdisco.evaluate import EPISODES, load_episodes, spent, write_summary
-from prefdisco.files import RunError, append_line, atomic_write, claim, lock, read_complete_lines
+from prefdisco.files import RunError, atomic_write, claim, lock
 from prefdisco.grading import graded
 from prefdisco.hashing import stable_seed
 from prefdisco.judges import Judge
@@ -38,12 +38,13 @@ from prefdisco.people.config import PERSON, StudyConfig
 from prefdisco.people.journal import Event, Journal, What
 from prefdisco.people.rated import PersonJudge, referee_of
 from prefdisco.people.session import CONDITIONS, Participant, Scores
+from prefdisco.people.store import Store
 from prefdisco.scenarios import load_scenarios
-from prefdisco.schema import DataError, Episode, Problem, Scenario, parse_line
-from prefdisco.users import TransparentUser, User, is_pocket, load_user
-from prefdisco.world import Offer, offers_of
+from prefdisco.schema import DataError, Episode, Problem, Scenario
+from prefdisco.users import User
+from prefdisco.world import Offer, offers_of, understanding
 
-SCENARIOS, JOURNAL = "scenarios.jsonl", "study.jsonl"
+JOURNAL = "study.jsonl"
 LONGEST_CONSENT = 20_000  # characters
 
 
@@ -61,13 +62,10 @@ class Study:
         self.consent_hash = hashlib.sha256(self.consent.encode()).hexdigest()
         self.problems = {scenario.problem.id: scenario.problem for scenario in scenarios}
         self.offered = offers_of(scenarios)
-        self.reader = load_user("passive", scenarios) if is_pocket(scenarios) else None
+        self.attribute_of = understanding(scenarios)  # of a question, to choose from
         self.sampling = Sampling(temperature=config.temperature, max_tokens=config.max_tokens)
         self.journal = Journal(run_dir / JOURNAL)
-        self.stored = set(load_episodes(run_dir / EPISODES))
-        lines = read_complete_lines(run_dir / SCENARIOS)
-        where = run_dir / SCENARIOS
-        self.known = {parse_line(line, Scenario, f"{where}:{n}").id for n, line in enumerate(lines, 1)}
+        self.store = Store(run_dir)
         self.participants: dict[str, Participant] = {}
         self.sessions: dict[str, Participant] = {}  # by the hash of the secret in the participant's cookie
         for event in self.journal:
@@ -113,10 +111,6 @@ class Study:
         """What can be preferred about a problem."""
         return self.offered[problem]
 
-    def attribute_of(self, question: str) -> str | None:
-        """The attribute that a question is understood to be about, where the world can tell."""
-        return self.reader.attribute_of(question) if isinstance(self.reader, TransparentUser) else None
-
     def order(self, participant: str, problem: str) -> list[str]:
         """The conditions in the order in which their answers are shown: drawn anew for every problem and person."""
         seed = stable_seed(self.config.seed, participant, problem, "order")
@@ -142,17 +136,12 @@ class Study:
 
         Where the referee fails, nothing is stored; it is tried again when the study is started the next time.
         """
-        missing = [episode for episode in episodes if episode.key not in self.stored]
+        missing = [episode for episode in episodes if episode.key not in self.store.played]
         done = [await graded(each, scenario, PersonJudge(scores[each.condition], self.referee)) for each in missing]
         if failed := next((each.error for each in done if each.error is not None), None):
             print(f"study: {scenario.id}: not stored yet: {failed}", file=sys.stderr)
             return
-        if done and scenario.id not in self.known:
-            append_line(self.run_dir / SCENARIOS, scenario.model_dump_json())
-            self.known.add(scenario.id)
-        for episode in done:
-            append_line(self.run_dir / EPISODES, episode.model_dump_json())
-            self.stored.add(episode.key)
+        self.store.add(scenario, done)
 
     async def settle(self) -> None:
         """Store the episodes of all ratings."""
@@ -233,7 +222,9 @@ def serve(study: Study, bound: socket.socket) -> None:
     sys.stdout.flush()
     # No access log: it would hold network addresses.
     server = uvicorn.Server(
-        uvicorn.Config(app_of(study), access_log=False, server_header=False, log_level="warning", timeout_graceful_shutdown=3)
+        uvicorn.Config(
+            app_of(study), access_log=False, server_header=False, log_level="warning", timeout_graceful_shutdown=3
+        )
     )
     try:
         run(server.serve(sockets=[bound]))
