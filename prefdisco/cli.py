@@ -228,7 +228,7 @@ def study(argv: Sequence[str]) -> None:
     from prefdisco.people.config import StudyConfig
 
     config, dry_run = configure(StudyConfig, argv, "usage: prefdisco study agent=PATH [key=value ...] [--dry-run]")
-    from prefdisco.people.study import plan, run_study
+    from prefdisco.people.server import plan, run_study
 
     if dry_run:
         print(plan(config))
@@ -247,7 +247,7 @@ def people(argv: Sequence[str]) -> None:
         raise ConfigError(f"{COMMAND_LINE}: expected one or two run folders: prefdisco people STUDY [RUN]")
     from prefdisco.people.compare import compare as against
 
-    print(against(*folders, config=config))
+    print(against(config, *folders))
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {

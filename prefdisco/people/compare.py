@@ -30,7 +30,7 @@ from prefdisco.report.cells import cell, text
 from prefdisco.schema import DataError, Episode, Scenario, read_jsonl
 from prefdisco.users import STOP
 
-# How people and simulated users say that they do not care, in a short answer: "No preference.", "I don't mind", "Either".
+# How people and simulated users say that they do not care: "No preference.", "I don't mind", "Either is fine."
 NO_PREFERENCE = re.compile(
     r"\bno (?:strong |real |particular )?preference|\b(?:do not|don['’]t|doesn['’]t|does not) (?:really )?"
     r"(?:mind|care|matter)|^\W*(?:either|any|whatever)(?: (?:is|one|way|works))*\b|\bup to you\b",
@@ -81,9 +81,8 @@ PATTERNS: dict[str, tuple[Count, Count, float, int]] = {
 }
 
 
-def compare(study: str | Path, simulated: str | Path | None = None, config: PeopleConfig | None = None) -> str:
+def compare(config: PeopleConfig, study: str | Path, simulated: str | Path | None = None) -> str:
     """The tables as text. Raises DataError for a folder without what is compared, ConfigError for an unknown judge."""
-    config = config or PeopleConfig()
     people = _episodes(study)
     parts = []
     if simulated is None:

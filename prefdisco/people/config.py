@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ from prefdisco.llm.options import RemoteOptions
 from prefdisco.loading import Config, ConfigError
 from prefdisco.schema import to_json
 
-PERSON = "person"
+PERSON: Final = "person"
 LOCAL_NAMES = ("localhost",)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -174,10 +174,8 @@ class Pages:
     async def retry(self, request: Request) -> Response:
         """Ask the agent again."""
         form = await self.form(request)
-        try:
+        with suppress(Stale):
             self.known(request).retry(form.get("problem", ""))
-        except Stale:
-            pass
         return back()
 
     async def ratings(self, request: Request) -> Response:
@@ -224,6 +222,9 @@ class Pages:
         token = request.cookies.get(COOKIE, "")
         status = 422 if error else 200
         if participant is None:
+            if not token and request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+                # Somebody came by a link from elsewhere: their cookie, if they have one, comes with the next request.
+                return self.render("enter.html")
             token = token if is_secret(token) else secrets.token_urlsafe(32)
             name = "full.html" if self.study.is_full else "consent.html"
             response = self.render(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from pydantic import Field
+
 from prefdisco.llm.base import Completion, Conversation, Finish, Model, Sampling
 from prefdisco.llm.data import spoken
 from prefdisco.people.config import PERSON
@@ -23,8 +25,8 @@ class Taken(Record):
     text: str
     finish: Finish
     usage: Usage
-    ids: list[int] = []
-    mask: list[int] = []
+    ids: list[int] = Field(default_factory=list)
+    mask: list[int] = Field(default_factory=list)
 
 
 class Answer(Record):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from prefdisco.llm.base import Model
+from prefdisco.llm.limits import SpendingCapReached
 from prefdisco.people.journal import Event, What
 from prefdisco.people.seat import Answer, Kept, Person, Taken, answer_of
 from prefdisco.people.stated import IMPORTANCES, Stated, scenario_of
@@ -271,7 +272,13 @@ class Participant:
             if episode.error is None:
                 self.happen("played", visit, part.condition, episode.model_dump(mode="json"))
             else:
-                self.happen("failed", visit, part.condition, {"error": episode.error})
+                self._failed(visit, part, episode.error)
+        except SpendingCapReached as error:
+            self._failed(visit, part, str(error))
         except Exception:  # the page says so and offers to try again; why, is for whoever runs the study
             traceback.print_exc(file=sys.stderr)
             part.failed = True
+
+    def _failed(self, visit: Visit, part: Part, error: str) -> None:
+        print(f"study: {self.id}, {visit.problem.id}, {part.condition}: {error}", file=sys.stderr)
+        self.happen("failed", visit, part.condition, {"error": error})
