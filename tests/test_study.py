@@ -59,7 +59,9 @@ def test_a_participant_leaves_ordinary_episodes(chromium: Any, tmp_path: Path) -
     # tone is the heavier one, so its scale comes first: answers A, B, C were given (1, 2), (3, 4), (5, 1)
     expected = dict(zip(shown, [(1, 2), (3, 4), (5, 1)], strict=True))
     assert {c: tuple(g.score for g in e.grades) for c, e in made.items()} == expected
-    assert made["discovery"].alignment == pytest.approx((4 * expected["discovery"][0] + 3 * expected["discovery"][1]) / 7)
+    assert made["discovery"].alignment == pytest.approx(
+        (4 * expected["discovery"][0] + 3 * expected["discovery"][1]) / 7
+    )
     assert [(q.answer, q.revealed) for q in made["discovery"].questions] == [
         ("Formal, please", "tone"),
         ("No preference.", None),

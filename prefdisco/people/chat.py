@@ -60,7 +60,8 @@ def run_chat(config: ChatConfig, terminal: Terminal | None = None) -> None:
         try:
             run(chat.talk())
         except Left:
-            terminal.say(f"What was said is kept in {run_dir}; the same command goes on from here.")
+            terminal.say("What was said is kept; the same command goes on from here.")
+            print(run_dir)
 
 
 class Chat:
@@ -257,7 +258,8 @@ class Chat:
         self.terminal.rows(
             [[*wanted(p), f"{g.score} of 5"] for p, g in zip(scenario.profile, episode.grades, strict=True)]
         )
-        self.terminal.say(f"It suits you {episode.graded_alignment:.2f} of 5.\n\n{self.run_dir}")
+        self.terminal.say(f"It suits you {episode.graded_alignment:.2f} of 5.")
+        print(f"\n{self.run_dir}")
 
 
 def preference_of(words: str, offers: Sequence[Offer]) -> tuple[str, Stated]:

@@ -25,12 +25,13 @@ from prefdisco.world import offers_of
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to the address. Raises ConfigError where it is taken or not ours."""
+    """A socket that listens on the address. Raises ConfigError where it is taken or not ours."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        bound.listen()  # who comes while the model is still being loaded waits, instead of being turned away
     except OSError as error:
         raise ConfigError(
             f"host={host} port={port}: cannot listen there: {error.strerror}; choose another port, or 0 for any"
