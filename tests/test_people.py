@@ -120,8 +120,9 @@ def test_indifference_is_heard(words: str) -> None:
     assert indifferent(words)
 
 
-@pytest.mark.parametrize("words", ["Formal.", "either way, I want the answer at the very end of it all, after every step",
-                                   "Anyone would want a table", "I mind the tone", "no"])  # fmt: skip
+@pytest.mark.parametrize(
+    "words", ["Formal.", "either way, I want the answer at the very end of it all, after every step", "Anyone", "no"]
+)
 def test_a_preference_is_no_indifference(words: str) -> None:
     assert not indifferent(words)
 

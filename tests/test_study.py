@@ -29,6 +29,12 @@ def episodes_of(run: Path) -> dict[str, Episode]:
     return {each.condition: each for each in read_jsonl(run / "episodes.jsonl", Episode)}
 
 
+def all_are_labelled(page: Any) -> bool:
+    """Whether a screen reader has a name for everything that can be filled in, of which there is something."""
+    fields = page.locator("select, textarea, input:not([type=hidden])")
+    return bool(fields.evaluate_all("all => all.length > 0 && all.every(each => each.labels.length > 0)"))
+
+
 def valid(*files: Path) -> bool:
     return all(main(["validate", str(file)]) == 0 for file in files)
 
@@ -39,20 +45,22 @@ def test_a_participant_leaves_ordinary_episodes(chromium: Any, tmp_path: Path) -
         complaints = Complaints(context, url)
         visitor = Visitor(context, url)
         visitor.consents()
+        assert all_are_labelled(visitor.page)
         visitor.page.locator("select[name='importance:tone']").select_option("4", force=True)
         visitor.states(tone="formal", order="answer_first")
         visitor.is_asked(QUESTIONS[0])
+        assert all_are_labelled(visitor.page)
         assert visitor.page.locator("#revealed").input_value() == "tone"  # what the question is about
         visitor.answers("Formal, please")
         visitor.is_asked(QUESTIONS[1])
         visitor.page.get_by_role("button", name="No preference").click()
-        order = next(iter(study.participants.values())).visits
+        visits = next(iter(study.participants.values())).visits
         visitor.page.get_by_role("heading", name="How well").wait_for()
-        assert "secret thoughts" not in visitor.page.content()
+        assert "secret thoughts" not in visitor.page.content() and all_are_labelled(visitor.page)
         visitor.rates(lambda number: 1 + number % 5)
         assert visitor.page.get_by_text("Problem 2 of 2").is_visible()
         assert complaints.found == []
-        shown = next(iter(order.values())).order
+        shown = next(iter(visits.values())).order
     scenario = next(iter(read_jsonl(tmp_path / "scenarios.jsonl", Scenario)))
     assert {p.attribute: round(p.weight, 4) for p in scenario.profile} == {"tone": 0.5714, "order": 0.4286}
     made = episodes_of(tmp_path)

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -188,8 +189,6 @@ def test_the_command_survives_a_kill_with_the_shipped_agent(tmp_path: Path) -> N
 
 def settle(client: Browserless) -> str:
     """Wait until it is the participant's turn; where they are then."""
-    import time
-
     for _ in range(600):
         client.ask("GET", "/status")
         place: Any = json.loads(client.body)["place"]
