@@ -130,12 +130,11 @@ def offers_of(scenarios: Sequence[Scenario]) -> dict[str, list[Offer]]:
             for name, each in ATTRIBUTES.items()
         ]
         return {scenario.problem.id: everything for scenario in scenarios}
+    scale = {str(score): f"{score} of 5" for score in range(1, 6)}
     values: dict[str, set[str]] = {}
     for preference in (each for scenario in scenarios for each in scenario.profile):
-        scale = {str(score) for score in range(1, 6)}
-        values.setdefault(preference.attribute, set()).update(
-            scale if preference.value in scale else {preference.value}
-        )
+        seen = values.setdefault(preference.attribute, set())
+        seen.update(scale if preference.value in scale else [preference.value])
     found: dict[str, dict[str, Offer]] = {}
     for scenario in scenarios:
         for preference in scenario.profile:
@@ -144,7 +143,8 @@ def offers_of(scenarios: Sequence[Scenario]) -> dict[str, list[Offer]]:
             attribute = Attribute(
                 name=name, kind=preference.kind, description=about or name.replace("_", " "), values=tuple(known)
             )
-            offer = Offer(attribute, {value: value.replace("_", " ") for value in known}, about)
+            labels = {value: scale.get(value, value.replace("_", " ")) for value in known}
+            offer = Offer(attribute, labels, about)
             found.setdefault(scenario.problem.id, {}).setdefault(name, offer)
     return {problem: list(offers.values()) for problem, offers in found.items()}
 
