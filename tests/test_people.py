@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import pytest
 from prefdisco.agreement import agree
 from prefdisco.cli import main
 from prefdisco.conditions import parse_condition
+from prefdisco.config import EvaluateConfig
 from prefdisco.dialogue import play
+from prefdisco.evaluate import evaluate
 from prefdisco.llm.base import Sampling
 from prefdisco.llm.local import LocalModel
 from prefdisco.people.compare import indifferent, patterns
@@ -22,7 +25,7 @@ from prefdisco.people.seat import Answer, Kept, NothingSaid, Person, Taken, answ
 from prefdisco.people.stated import Stated, Unstated, scenario_of
 from prefdisco.people.text import plain
 from prefdisco.scenarios import load_scenarios
-from prefdisco.schema import Episode, Grade, Message, Preference, Question
+from prefdisco.schema import Episode, Grade, Message, Preference, Question, write_jsonl
 from prefdisco.users import STOP
 from prefdisco.world import offers_of
 from tests.hand_made import episode, scenario
@@ -104,13 +107,29 @@ def test_patterns_of_people_stand_beside_those_of_simulated_users() -> None:
         talk("bob", "p2", ("no", None)),
     ]
     doubles = [talk("ann", "p1", ("Formal.", "tone")), talk("bob", "p1", ("No preference.", None))]
-    rows = {line.split("  ")[0]: line.split()[-9:] for line in patterns(people, doubles, 200).splitlines()}
-    means = {name: (cells[0], cells[3], cells[6]) for name, cells in rows.items() if len(cells) == 9}
+    rows = table_of(patterns(people, doubles, 200))
+    means = {name: tuple(cell.partition(" ")[0] for cell in cells) for name, cells in rows.items()}
     assert means["questions a dialogue"] == ("2.00", "1.00", "1.00")
     assert means["questions that revealed a preference %"] == ("50.0", "50.0", "0.0")
     assert means["words an answer"] == ("2.4", "1.5", "0.9")
     assert means["answers without a preference %"] == ("20.0", "50.0", "-30.0")
     assert means["dialogues that the person ended %"] == ("33.3", "0.0", "33.3")
+
+
+def table_of(text: str) -> dict[str, list[str]]:
+    """Cells by the name of their row."""
+    rows = [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_whoever_rates_as_the_judge_does_agrees_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate(EvaluateConfig(agent="pocket-base", limit=6, run=str(tmp_path)))
+    write_jsonl(tmp_path / "scenarios.jsonl", load_scenarios("pocket", 6))
+    main(["people", str(tmp_path), str(tmp_path), "resamples=50"])
+    rows = table_of(capsys.readouterr().out)
+    assert rows["exact agreement %"][0] == "100.0 ± 0.0" and rows["kappa"][0] == "1.00 ± 0.00"
+    assert rows["questions a dialogue"][2] == "0.00 ± 0.00"  # people - simulated: the same dialogues
+    assert rows["oracle"][0] == rows["oracle"][1] != "–"
 
 
 @pytest.mark.parametrize(

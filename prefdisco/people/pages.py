@@ -114,7 +114,6 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.templates.filters["plain"] = lambda name: name.replace("_", " ")
 
     async def show(self, request: Request) -> Response:
         """Where this participant is."""
