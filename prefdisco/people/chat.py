@@ -26,7 +26,7 @@ from prefdisco.people.config import PERSON, ChatConfig
 from prefdisco.people.journal import Journal
 from prefdisco.people.rated import PersonJudge, referee_of
 from prefdisco.people.seat import Answer, Kept, NothingSaid, Person, Taken, answer_of
-from prefdisco.people.stated import IMPORTANCES, MOST, Stated, Unstated, check, scenario_of
+from prefdisco.people.stated import MOST, SCALE, Stated, Unstated, check, scenario_of
 from prefdisco.people.store import Store
 from prefdisco.people.terminal import Left, Terminal
 from prefdisco.scenarios import load_scenarios
@@ -242,7 +242,7 @@ class Chat:
         self.terminal.say("How well does it suit you? 1 the opposite, 3 neither, 5 fully.")
 
         def read(text: str) -> int:
-            if not (text.isdecimal() and int(text) in IMPORTANCES):
+            if not (text.isdecimal() and int(text) in SCALE):
                 raise ValueError("A number from 1 to 5, please.")
             return int(text)
 
@@ -272,7 +272,7 @@ def preference_of(words: str, offers: Sequence[Offer]) -> tuple[str, Stated]:
         raise Unstated(f"There is no {name!r} above.")
     if value not in offer.labels:
         raise Unstated(f"{name}: choose one of {', '.join(offer.labels)}.")
-    if importance not in IMPORTANCES:
+    if importance not in SCALE:
         raise Unstated("The importance is a number from 1 to 5.")
     return name, Stated(value, importance)
 

@@ -16,7 +16,7 @@ from prefdisco.llm.base import Model
 from prefdisco.llm.limits import SpendingCapReached
 from prefdisco.people.journal import Event, What
 from prefdisco.people.seat import Answer, Kept, Person, Taken, answer_of
-from prefdisco.people.stated import IMPORTANCES, Stated, scenario_of
+from prefdisco.people.stated import SCALE, Stated, scenario_of
 from prefdisco.protocol import parse_turn, split_thinking
 from prefdisco.schema import Episode, Problem, Scenario
 from prefdisco.users import User
@@ -231,7 +231,7 @@ class Participant:
         wanted = {preference.attribute for preference in visit.scenario.profile}
         for condition in CONDITIONS:
             given = scores.get(condition, {})
-            if given.keys() != wanted or not set(given.values()) <= set(IMPORTANCES):
+            if given.keys() != wanted or not set(given.values()) <= set(SCALE):
                 raise ValueError("Please rate every answer on every preference.")
         whole = {condition: dict(scores[condition]) for condition in CONDITIONS}
         self.happen("rated", visit, data={"order": visit.order, "scores": whole})

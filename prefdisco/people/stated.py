@@ -11,7 +11,7 @@ from prefdisco.schema import Criterion, Persona, Preference, Problem, Scenario
 from prefdisco.world import Offer
 
 FEWEST, MOST = 1, 8  # preferences that a person states for a problem
-IMPORTANCES = range(1, 6)
+SCALE = range(1, 6)  # of importances and of ratings
 LONGEST_REMARK = 1000  # characters
 ABOUT = "somebody who takes part in a study"
 
@@ -34,7 +34,7 @@ def check(stated: Mapping[str, Stated], offers: Sequence[Offer]) -> None:
         count = "at least one" if len(stated) < FEWEST else f"at most {MOST}, not {len(stated)}"
         raise Unstated(f"Please choose {count}.")
     for name, (value, importance) in stated.items():
-        if name not in known or value not in known[name].labels or importance not in IMPORTANCES:
+        if name not in known or value not in known[name].labels or importance not in SCALE:
             raise Unstated("Please choose from what is offered.")
 
 
