@@ -106,7 +106,9 @@ def test_a_line_states_a_preference() -> None:
 
 
 def command(run: Path) -> list[str]:
-    return [sys.executable, "-m", "prefdisco.cli", "chat", "agent=pocket-base", f"run={run}"]
+    """The shipped agent, made to ask: left to itself, it sometimes asks nothing."""
+    words = ["agent=pocket-base", "condition=fixed(3)", f"run={run}"]
+    return [sys.executable, "-m", "prefdisco.cli", "chat", *words]
 
 
 def test_a_terminal_is_left_with_ctrl_c_and_a_pipe_goes_on(tmp_path: Path) -> None:
