@@ -3,8 +3,8 @@
     second = await regrade(episodes, scenarios, judge)
     print(table(agree(episodes, second)))
 
-Intervals are 95% bootstrap intervals over whole problems, as in summary.json; every figure is computed anew in each
-resample, ranks included.
+Intervals are 95% bootstrap intervals over whole problems, as in summary.json, or over whatever else is drawn whole;
+every figure is computed anew in each resample, ranks included.
 """
 
 from __future__ import annotations
@@ -54,10 +54,16 @@ class Agreement(Record):
     correct: dict[str, Estimate]
 
 
-def agree(episodes_a: Iterable[Episode], episodes_b: Iterable[Episode], resamples: int = RESAMPLES) -> Agreement:
+def agree(
+    episodes_a: Iterable[Episode],
+    episodes_b: Iterable[Episode],
+    resamples: int = RESAMPLES,
+    by: Callable[[Episode], str] = lambda episode: episode.problem_id,
+) -> Agreement:
     """Compare two gradings of the same episodes: those of equal (scenario, condition, seed).
 
-    Raises DataError where no episode is graded on both sides, or where a pair has two responses or two profiles.
+    `by` names what a resample draws whole, by default the problem. Raises DataError where no episode is graded on both
+    sides, or where a pair has two responses or two profiles.
     """
     first, second = ({episode.key: episode for episode in side} for side in (episodes_a, episodes_b))
     pairs = [(first[key], second[key]) for key in first if key in second]
@@ -66,19 +72,19 @@ def agree(episodes_a: Iterable[Episode], episodes_b: Iterable[Episode], resample
         _check(a, b)
     if not pairs:
         raise DataError("agree: no episode is graded on both sides; give two gradings of the same episodes")
-    boot = Bootstrap([a.problem_id for a, _ in pairs], resamples)
-    problems = [a.problem_id for a, _ in pairs]
-    score_problems, scores = _scores(pairs)
+    groups = [by(a) for a, _ in pairs]
+    boot = Bootstrap(groups, resamples)
+    score_groups, scores = _scores(pairs, by)
     alignment = [(float(a.alignment or 0), float(b.alignment or 0)) for a, b in pairs]
     correct = [(float(bool(a.correct)), float(bool(b.correct))) for a, b in pairs]
     return Agreement(
-        problems=len(set(problems)),
+        problems=len({a.problem_id for a, _ in pairs}),
         episodes=len(pairs),
         criteria=len(scores),
         left_out=len(first.keys() | second.keys()) - len(pairs),
-        scores=_figures(boot, score_problems, scores, tuple(ROWS)),
-        alignment=_figures(boot, problems, alignment, ("pearson", "spearman", "difference")),
-        correct=_figures(boot, problems, correct, ("exact", "kappa", "difference")),
+        scores=_figures(boot, score_groups, scores, tuple(ROWS)),
+        alignment=_figures(boot, groups, alignment, ("pearson", "spearman", "difference")),
+        correct=_figures(boot, groups, correct, ("exact", "kappa", "difference")),
     )
 
 
@@ -137,16 +143,16 @@ def _check(a: Episode, b: Episode) -> None:
         raise DataError(f"agree: episode {a.key}: has neither a grade nor an error; grade it first")
 
 
-def _scores(pairs: Sequence[tuple[Episode, Episode]]) -> tuple[list[str], Pairs]:
-    """(problem, pair of scores) of every criterion of every episode, as two lists."""
-    problems: list[str] = []
+def _scores(pairs: Sequence[tuple[Episode, Episode]], by: Callable[[Episode], str]) -> tuple[list[str], Pairs]:
+    """(`by` of the episode, pair of scores) of every criterion of every episode, as two lists."""
+    groups: list[str] = []
     scores: list[tuple[float, float]] = []
     for a, b in pairs:
         other = {grade.attribute: grade.score for grade in b.grades}
         for grade in a.grades:
-            problems.append(a.problem_id)
+            groups.append(by(a))
             scores.append((grade.score, other[grade.attribute]))
-    return problems, scores
+    return groups, scores
 
 
 def _figures(boot: Bootstrap, problems: Sequence[str], pairs: Pairs, names: Sequence[str]) -> dict[str, Estimate]:

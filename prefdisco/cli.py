@@ -30,7 +30,7 @@ from prefdisco.llm.base import ModelError
 from prefdisco.llm.loops import run
 from prefdisco.llm.options import RemoteOptions
 from prefdisco.records import faults, is_published, read_records
-from prefdisco.schema import DataError, Scenario, read_jsonl
+from prefdisco.schema import DataError, Episode, Scenario, read_jsonl
 
 USAGE = """usage: prefdisco COMMAND
 
@@ -42,7 +42,10 @@ USAGE = """usage: prefdisco COMMAND
   prefdisco agree RUN RUN                         how far the judges of two runs agree on the same dialogues
   prefdisco elicit [key=value ...]                question policies on learned beliefs, without a language model
   prefdisco build task=.. model=.. [key=value ..] make scenarios of a task's problems with a language model
-  prefdisco validate FILE                         check a JSON Lines file of scenarios, ours or published
+  prefdisco chat agent=PATH [key=value ...]       talk with an agent in the terminal, in the user's seat
+  prefdisco study agent=PATH [key=value ...]      the same in the browser, with ratings: for participants of a study
+  prefdisco people STUDY [RUN] [key=value ...]    people against simulated users and against a judge
+  prefdisco validate FILE                         check a file of scenarios, ours or published, or of episodes
   prefdisco --version
 
 `prefdisco evaluate --help`, `prefdisco elicit --help` and `prefdisco build --help` list the keys."""
@@ -163,21 +166,33 @@ def release(argv: Sequence[str]) -> None:
 
 
 def validate(argv: Sequence[str]) -> None:
-    """Read a file of scenarios to its end and print how many there are, or every fault of a published one."""
+    """Read a file of scenarios or episodes to its end and print how many there are, or every fault."""
     if argv and argv[0] in ("--help", "-h"):
-        print("usage: prefdisco validate FILE")
+        print("usage: prefdisco validate FILE\n\nFILE holds scenarios, ours or published, or the episodes of a run")
         return
     if len(argv) != 1:
         raise ConfigError(f"{COMMAND_LINE}: expected one file: prefdisco validate FILE")
+    from prefdisco.validation import episode_faults, is_episodes
+
     path = Path(argv[0])
     if is_published(path):
-        found = list(islice(faults(path), MOST_FAULTS + 1))
-        if found:
-            print("\n".join(found[:MOST_FAULTS]))
-            more = " at least" if len(found) > MOST_FAULTS else ""
-            raise DataError(f"{path}:{more} {min(len(found), MOST_FAULTS)} faults")
-    records = read_records(path) if is_published(path) else read_jsonl(path, Scenario)
-    print(f"{path}: {sum(1 for _ in records)} scenarios")
+        report(path, faults(path))
+        count, what = sum(1 for _ in read_records(path)), "scenarios"
+    elif is_episodes(path):
+        report(path, episode_faults(path))
+        count, what = sum(1 for _ in read_jsonl(path, Episode)), "episodes"
+    else:
+        count, what = sum(1 for _ in read_jsonl(path, Scenario)), "scenarios"
+    print(f"{path}: {count} {what}")
+
+
+def report(path: Path, found: Iterator[str]) -> None:
+    """Print the faults of a file; raise DataError with their number where there are any."""
+    lines = list(islice(found, MOST_FAULTS + 1))
+    if lines:
+        print("\n".join(lines[:MOST_FAULTS]))
+        more = " at least" if len(lines) > MOST_FAULTS else ""
+        raise DataError(f"{path}:{more} {min(len(lines), MOST_FAULTS)} faults")
 
 
 def agree(argv: Sequence[str]) -> None:
@@ -236,6 +251,46 @@ def price_of(model: str, options: RemoteOptions) -> Callable[[int, int], float |
     return Provider(model, options).price
 
 
+def chat(argv: Sequence[str]) -> None:
+    """Talk with an agent in the terminal."""
+    from prefdisco.people.config import ChatConfig
+
+    config, dry_run = configure(ChatConfig, argv, "usage: prefdisco chat agent=PATH [key=value ...]")
+    if dry_run:
+        print(config.to_yaml(), end="")
+        return
+    from prefdisco.people.chat import run_chat
+
+    run_chat(config)
+
+
+def study(argv: Sequence[str]) -> None:
+    """Serve a study in the browser; with --dry-run, say what would be served."""
+    from prefdisco.people.config import StudyConfig
+
+    config, dry_run = configure(StudyConfig, argv, "usage: prefdisco study agent=PATH [key=value ...] [--dry-run]")
+    from prefdisco.people.server import plan, run_study
+
+    if dry_run:
+        print(plan(config))
+        return
+    run_study(config)
+
+
+def people(argv: Sequence[str]) -> None:
+    """Compare the people of a study with simulated users, and their ratings with a judge's grades."""
+    from prefdisco.people.config import PeopleConfig
+
+    folders = [word for word in argv if "=" not in word and not word.startswith("-")]
+    words = [word for word in argv if word not in folders]
+    config, _ = configure(PeopleConfig, words, "usage: prefdisco people STUDY [RUN] [key=value ...]")
+    if not 1 <= len(folders) <= 2:
+        raise ConfigError(f"{COMMAND_LINE}: expected one or two run folders: prefdisco people STUDY [RUN]")
+    from prefdisco.people.compare import compare as against
+
+    print(against(config, *folders))
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "evaluate": evaluate,
     "compare": compare,
@@ -245,6 +300,9 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "agree": agree,
     "elicit": elicit,
     "build": build,
+    "chat": chat,
+    "study": study,
+    "people": people,
     "validate": validate,
 }
 

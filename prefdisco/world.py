@@ -6,9 +6,10 @@ of the two it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from prefdisco.config import ConfigError, TrainRecipe
 from prefdisco.elicitation import BeliefFactory, Policy, get_policy
@@ -17,7 +18,7 @@ from prefdisco.judges import Judge, load_judge
 from prefdisco.llm.base import Model
 from prefdisco.llm.models import load_model
 from prefdisco.llm.remote import Account
-from prefdisco.schema import Scenario
+from prefdisco.schema import Attribute, Scenario
 from prefdisco.users import User, is_pocket, load_user
 
 
@@ -102,6 +103,59 @@ def grade_of(scenarios: Sequence[Scenario]) -> Grade:
     from prefdisco.pocket.attributes import grade
 
     return grade
+
+
+class Offer(NamedTuple):
+    """An attribute as people are asked about it: `labels` puts each value in words for them.
+
+    `described` is what a prompt that states the preference says beside its name and value.
+    """
+
+    attribute: Attribute
+    labels: Mapping[str, str]
+    described: str
+
+
+def offers_of(scenarios: Sequence[Scenario]) -> dict[str, list[Offer]]:
+    """By problem id, the attributes on which somebody can state a preference.
+
+    Pocket's are the same for all problems. Elsewhere they are those of the problem's profiles, with the values that
+    they take anywhere in `scenarios`; 1..5 for those on a scale.
+    """
+    if is_pocket(scenarios):
+        from prefdisco.pocket.attributes import ATTRIBUTES, DIMENSIONS
+
+        everything = [
+            Offer(each, {value: ways[0] for value, ways in DIMENSIONS[name].values.items()}, "")
+            for name, each in ATTRIBUTES.items()
+        ]
+        return {scenario.problem.id: everything for scenario in scenarios}
+    scale = {str(score): f"{score} of 5" for score in range(1, 6)}
+    values: dict[str, set[str]] = {}
+    for preference in (each for scenario in scenarios for each in scenario.profile):
+        seen = values.setdefault(preference.attribute, set())
+        seen.update(scale if preference.value in scale else [preference.value])
+    found: dict[str, dict[str, Offer]] = {}
+    for scenario in scenarios:
+        for preference in scenario.profile:
+            name, known = preference.attribute, sorted(values[preference.attribute])
+            about = " ".join(preference.description.split())
+            attribute = Attribute(
+                name=name, kind=preference.kind, description=about or name.replace("_", " "), values=tuple(known)
+            )
+            labels = {value: scale.get(value, value.replace("_", " ")) for value in known}
+            offer = Offer(attribute, labels, about)
+            found.setdefault(scenario.problem.id, {}).setdefault(name, offer)
+    return {problem: list(offers.values()) for problem, offers in found.items()}
+
+
+def understanding(scenarios: Sequence[Scenario]) -> Callable[[str], str | None]:
+    """What tells the attribute that a question is about; nothing, where the world is not computed."""
+    if not is_pocket(scenarios):
+        return lambda question: None
+    from prefdisco.pocket.users import attribute_of
+
+    return attribute_of
 
 
 def _plain_question(scenario: Scenario, attribute: str, seed: int) -> str:

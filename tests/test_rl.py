@@ -389,7 +389,7 @@ def test_two_processes_play_and_learn_the_same(tmp_path: Path) -> None:
         (["trainer.top_p=0.9"], "trainer.top_p has no meaning: dialogues are played by the recipe's own model"),
         (["trainer.num_generation=4"], "unknown key trainer.num_generation (GRPOConfig); did you mean"),
         (["trainer.num_generations=5"], "trainer: generation_batch_size (8) must be divisible by num_generations (5)"),
-        (["trainer.gradient_accumulation_steps=16"], "8 scenarios are fewer than the 16 that are played together"),
+        (["trainer.steps_per_generation=16"], "8 scenarios are fewer than the 16 that are played together"),
         (
             ["trainer.loss_type=vespo"],
             "trainer.loss_type=vespo: needs one advantage a sequence; set reward",

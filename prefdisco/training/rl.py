@@ -149,11 +149,12 @@ def settings(recipe: RLRecipe) -> GRPOConfig:
         )
     if strategy() != "ddp":
         raise ConfigError(f"accelerate: {strategy()}: the model plays its own dialogues and must be whole; use ddp")
-    for key, value in recipe.trainer.items() if recipe.reward.information else ():
+    per_token = recipe.reward.information or rollout.candidates > 1
+    for key, value in recipe.trainer.items() if per_token else ():
         if key in SEQUENCE_ONLY and value is not None and SEQUENCE_ONLY[key] in (None, value):
             raise ConfigError(
                 f"{recipe.where(f'trainer.{key}')}: trainer.{key}={value}: needs one advantage a "
-                "sequence; set reward.information=0"
+                "sequence; set reward.information=0 rollout.candidates=1"
             )
     return arguments
 
