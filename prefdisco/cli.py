@@ -48,7 +48,7 @@ USAGE = """usage: prefdisco COMMAND
   prefdisco validate FILE                         check a file of scenarios, ours or published, or of episodes
   prefdisco --version
 
-`prefdisco evaluate --help`, `prefdisco elicit --help` and `prefdisco build --help` list the keys."""
+`prefdisco COMMAND --help` lists the keys of a command."""
 
 MOST_FAULTS = 100  # printed by validate
 EXPECTED_ERRORS = (ConfigError, DataError, ModelError, RunError)
@@ -86,6 +86,12 @@ def configure(model_class: type[C], argv: Sequence[str], usage: str) -> tuple[C,
         print(help_text(model_class, usage))
         raise SystemExit(0)
     return load(model_class, words), dry_run
+
+
+def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(run folders, the words that configure)."""
+    folders = [word for word in argv if "=" not in word and not word.startswith("-")]
+    return folders, [word for word in argv if word not in folders]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,8 +132,7 @@ def compare(argv: Sequence[str]) -> None:
 
 def show(argv: Sequence[str]) -> None:
     """Print the same few episodes of several runs under each other."""
-    folders = [word for word in argv if "=" not in word and not word.startswith("-")]
-    words = [word for word in argv if word not in folders]
+    folders, words = split(argv)
     settings, _ = configure(ShowConfig, words, "usage: prefdisco show RUN [RUN ...] [key=value ...]")
     if not folders:
         raise ConfigError(f"{COMMAND_LINE}: expected a run folder: prefdisco show RUN [RUN ...]")
@@ -138,8 +143,7 @@ def show(argv: Sequence[str]) -> None:
 
 def report(argv: Sequence[str]) -> None:
     """Write the report of several runs; prints its folder."""
-    folders = [word for word in argv if "=" not in word and not word.startswith("-")]
-    words = [word for word in argv if word not in folders]
+    folders, words = split(argv)
     settings, dry_run = configure(ReportConfig, words, "usage: prefdisco report RUN [RUN ...] [key=value ...]")
     if not folders:
         raise ConfigError(f"{COMMAND_LINE}: expected a run folder: prefdisco report RUN [RUN ...]")
@@ -155,8 +159,7 @@ def release(argv: Sequence[str]) -> None:
     """Make a finished training run a folder to publish; with push=, upload it."""
     from prefdisco.release.config import ReleaseConfig
 
-    folders = [word for word in argv if "=" not in word and not word.startswith("-")]
-    words = [word for word in argv if word not in folders]
+    folders, words = split(argv)
     settings, dry_run = configure(ReleaseConfig, words, "usage: prefdisco release RUN [key=value ...] [--dry-run]")
     if len(folders) != 1:
         raise ConfigError(f"{COMMAND_LINE}: expected one run folder: prefdisco release RUN [key=value ...]")
@@ -176,17 +179,17 @@ def validate(argv: Sequence[str]) -> None:
 
     path = Path(argv[0])
     if is_published(path):
-        report(path, faults(path))
+        complain(path, faults(path))
         count, what = sum(1 for _ in read_records(path)), "scenarios"
     elif is_episodes(path):
-        report(path, episode_faults(path))
+        complain(path, episode_faults(path))
         count, what = sum(1 for _ in read_jsonl(path, Episode)), "episodes"
     else:
         count, what = sum(1 for _ in read_jsonl(path, Scenario)), "scenarios"
     print(f"{path}: {count} {what}")
 
 
-def report(path: Path, found: Iterator[str]) -> None:
+def complain(path: Path, found: Iterator[str]) -> None:
     """Print the faults of a file; raise DataError with their number where there are any."""
     lines = list(islice(found, MOST_FAULTS + 1))
     if lines:
@@ -281,8 +284,7 @@ def people(argv: Sequence[str]) -> None:
     """Compare the people of a study with simulated users, and their ratings with a judge's grades."""
     from prefdisco.people.config import PeopleConfig
 
-    folders = [word for word in argv if "=" not in word and not word.startswith("-")]
-    words = [word for word in argv if word not in folders]
+    folders, words = split(argv)
     config, _ = configure(PeopleConfig, words, "usage: prefdisco people STUDY [RUN] [key=value ...]")
     if not 1 <= len(folders) <= 2:
         raise ConfigError(f"{COMMAND_LINE}: expected one or two run folders: prefdisco people STUDY [RUN]")

@@ -410,7 +410,7 @@ def test_what_it_cannot_do_is_one_line(tmp_path: Path, words: list[str], expecte
 
 
 def test_saves_lie_between_rounds(tmp_path: Path) -> None:
-    words = ["trainer.steps_per_generation=4", "trainer.num_iterations=2", "watch.every=6"]
+    words = ["trainer.steps_per_generation=4", "trainer.num_iterations=2", "watch.every=6", "trainer.save_steps=6"]
     with pytest.raises(ConfigError, match=r"watch.every: 6 is no multiple of the 4 steps that learn from one round"):
         rl.settings(recipe(tmp_path, *words))
 
