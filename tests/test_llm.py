@@ -21,6 +21,7 @@ from prefdisco.llm.chat import Chat, chatml
 from prefdisco.llm.decoding import Decoder, Row
 from prefdisco.llm.local import LocalModel
 from prefdisco.llm.slots import SlotCache, Snapshot
+from prefdisco.llm.tokens import Draft
 from prefdisco.schema import Message
 
 SPECIAL = ["<pad>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"]
@@ -157,6 +158,45 @@ def test_equal_prompts_share_one_pass_and_differ_by_seed(model: LocalModel) -> N
     assert drawn == asyncio.run(alone(model, doubled()))
 
 
+def test_drafts_of_a_turn_are_what_each_would_be_alone(model: LocalModel) -> None:
+    many, one = conversations(4), [conversations(4) for _ in range(3)]
+    for turn in range(3):
+        samplings = [[Sampling(1.3, max_tokens=(5, 30, 60)[d], seed=10 * i + d) for d in range(3)] for i in range(4)]
+
+        async def drafted(samplings: Any = samplings) -> list[list[Draft]]:
+            single = model.complete(conversations(1)[0], Sampling(max_tokens=40))
+            return (await asyncio.gather(*map(model.drafts, many, samplings), single))[:-1]
+
+        for i, drafts in enumerate(asyncio.run(drafted())):
+            assert len({draft.completion.text for draft in drafts}) == 3
+            for d, draft in enumerate(drafts):
+                talk = one[d][i]
+                said = asyncio.run(model.complete(talk, samplings[i][d]))
+                assert (draft.completion.text, draft.completion.finish) == (said.text, said.finish)
+                assert draft.row.logprobs == pytest.approx(talk.logprobs[-len(draft.row.ids) :], abs=1e-4)
+            taken = (i + turn) % 3
+            answer(many[i], model.adopt(many[i], drafts[taken]), "I like a table")
+            for d in range(3):  # all go on from the one that was taken
+                one[d][i] = copy.deepcopy(many[i])
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_a_family_that_is_let_in_apart_is_decoded_the_same(network: Any, most: int) -> None:
+    def family(together: object) -> list[Row]:
+        return [Row([5, 6, 7], Sampling(seed=i), 4 + 3 * i, family=together) for i in range(4)]
+
+    def served(rows: list[Row], size: int) -> list[list[int]]:
+        waiting = list(rows)
+
+        def take(room: int) -> list[Row]:
+            return [waiting.pop(0) for _ in range(min(room, len(waiting)))]
+
+        Decoder(network, [], size).serve(take)
+        return [row.ids for row in rows]
+
+    assert served(family(object()), most) == served(family(None), 4)
+
+
 def test_logprobs_are_those_of_the_sampling_distribution(model: LocalModel, network: Any) -> None:
     talk = conversations(1)[0]
     asyncio.run(model.complete(talk, Sampling(temperature=0.5, max_tokens=20, seed=3)))
@@ -246,8 +286,8 @@ def test_finished_rows_leave_no_keys_and_values_behind(model: LocalModel, monkey
     made: list[weakref.ref[torch.Tensor]] = []
     snapshot = SlotCache.snapshot
 
-    def noted(cache: SlotCache, slot: int, length: int) -> Snapshot:
-        found = snapshot(cache, slot, length)
+    def noted(cache: SlotCache, slot: int, places: Sequence[int]) -> Snapshot:
+        found = snapshot(cache, slot, places)
         made.append(weakref.ref(found[0][0]))
         return found
 

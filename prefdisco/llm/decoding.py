@@ -3,6 +3,10 @@
 All live rows occupy the first slots of one key-value cache. A finished row gives its slot to the last one, new rows are
 appended behind, so every step works on a dense slice; rows have their own lengths, and a mask hides what lies beyond.
 The idea is that of Orca (Yu et al., OSDI 2022); here it is on top of any transformers model with full attention.
+
+Rows of one family continue the same prompt, and share a slot: the prompt's keys and values are there once, and the s-th
+token of the b-th of k rows lies at len(prompt) + s * k + b, where the mask hides it from the others. Reading keys and
+values is what a step of many rows costs, so drafts of one turn cost little more than one.
 """
 
 from __future__ import annotations
@@ -31,6 +35,8 @@ class Row:
 
     It must not hold the row: a row in a cycle keeps its tensors until the garbage collector comes by.
 
+    Rows of the same `family` (any object) have the same prompt and `past`; let in together, they share a slot.
+
     `past` holds the keys and values of the first tokens of `prompt` where they are known, and with `keep` those of the
     whole row when it is done.
     """
@@ -40,6 +46,7 @@ class Row:
     room: int  # tokens to write at most
     past: Snapshot | None = None
     keep: bool = False
+    family: object = None
     future: Future[None] = field(default_factory=Future)
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
@@ -51,11 +58,6 @@ class Row:
         """Tokens at the start of the prompt whose keys and values are at hand."""
         return self.past[0][0].shape[1] if self.past else 0
 
-    @property
-    def length(self) -> int:
-        """Tokens of the row that are in the cache while it decodes: all but the one sampled last."""
-        return len(self.prompt) + max(len(self.ids) - 1, 0)
-
     def settle(self, error: Exception | None = None) -> None:
         """Tell the caller, unless it has gone away."""
         if self.future.set_running_or_notify_cancel():
@@ -65,17 +67,62 @@ class Row:
                 self.future.set_exception(error)
 
 
+class Lane:
+    """The rows of one slot: `open` are the places of those still decoded, `steps` the tokens of each in the cache."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = list(rows)
+        self.open = list(range(len(rows)))
+        self.steps = 0
+
+    @property
+    def prompt(self) -> list[int]:
+        """What all rows continue."""
+        return self.rows[0].prompt
+
+    @property
+    def past(self) -> Snapshot | None:
+        """Keys and values of the prompt's first tokens, where they are known."""
+        return self.rows[0].past
+
+    @property
+    def known(self) -> int:
+        """How many those are."""
+        return self.rows[0].known
+
+    @property
+    def length(self) -> int:
+        """Positions of the slot that are taken."""
+        return len(self.prompt) + self.steps * len(self.rows)
+
+    def places(self, row: int) -> list[int]:
+        """Where the tokens of one row lie in the slot: the prompt, then its own."""
+        own = range(len(self.prompt) + row, self.length, len(self.rows))
+        return [*range(len(self.prompt)), *own]
+
+
+def lanes_of(rows: Sequence[Row]) -> list[Lane]:
+    """Families together, all others alone, in the order of their first rows."""
+    families: dict[int, list[Row]] = {}
+    for row in rows:
+        families.setdefault(id(row if row.family is None else row.family), []).append(row)
+    return [Lane(family) for family in families.values()]
+
+
 class Decoder:
     """Serves rows with at most `batch_size` of them live at a time. One thread at a time may call `serve`."""
 
     def __init__(self, model: PreTrainedModel, ends: Sequence[int], batch_size: int) -> None:
         self.model, self.ends, self.batch_size = model, frozenset(ends), batch_size
         unwrapped = getattr(model, "get_base_model", lambda: model)()  # peft's forward takes anything
-        self.last_only = (
-            {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(unwrapped.forward).parameters else {}
-        )
-        self.live: list[Row] = []
+        self.keeps_last = "logits_to_keep" in inspect.signature(unwrapped.forward).parameters
+        self.live: list[Lane] = []
         self.cache = SlotCache()
+
+    @property
+    def room(self) -> int:
+        """Rows that may be let in."""
+        return self.batch_size - sum(len(lane.open) for lane in self.live)
 
     @torch.inference_mode()
     def serve(self, take: Callable[[int], list[Row]], waiting: Callable[[], int] = lambda: 0) -> None:
@@ -87,13 +134,14 @@ class Decoder:
         training = self.model.training
         self.model.eval()
         try:
-            while (rows := take(self.batch_size - len(self.live))) or self.live:
+            while (rows := take(self.room)) or self.live:
                 self.admit(rows)
                 lost = 0
                 for _ in range(ADMIT_EVERY):
                     self.step()
-                    lost += min(waiting(), self.batch_size - len(self.live))
-                    if lost > IDLE_SHARE * len(self.live) or not self.live:
+                    room = self.room
+                    lost += min(waiting(), room)
+                    if lost > IDLE_SHARE * (self.batch_size - room) or not self.live:
                         break
         finally:
             self.model.train(training)
@@ -103,7 +151,7 @@ class Decoder:
         """Run the prompts of new rows, in groups of similar length."""
         for row in rows:
             row.draws = uniforms(row.sampling.seed, row.room)
-        waiting = sorted(rows, key=lambda row: (len(row.prompt) - row.known, row.prompt))
+        waiting = sorted(lanes_of(rows), key=lambda lane: (len(lane.prompt) - lane.known, lane.prompt))
         while waiting:
             count = 1
             while (
@@ -114,96 +162,139 @@ class Decoder:
             self.prefill(waiting[:count])
             waiting = waiting[count:]
 
-    def prefill(self, rows: list[Row]) -> None:
+    def prefill(self, lanes: list[Lane]) -> None:
         """Run the prompts of one group, equal ones once, and sample every row's first token."""
         start, at = len(self.live), []
-        distinct: list[Row] = []
-        for row in rows:  # equal prompts are neighbours
-            if not distinct or row.past or row.prompt != distinct[-1].prompt:
-                distinct.append(row)
+        distinct: list[Lane] = []
+        for lane in lanes:  # equal prompts are neighbours
+            if not distinct or lane.past or lane.prompt != distinct[-1].prompt:
+                distinct.append(lane)
             at.append(len(distinct) - 1)
         try:
-            for slot, row in reversed(list(enumerate(distinct, start))):  # the last slot first: the cache grows once
-                if row.past:
-                    self.cache.restore(slot, row.past)
-            logits = self.forward([row.prompt[row.known :] for row in distinct], [row.known for row in distinct], start)
-            # give each row its own slot, from the last to the first: sources lie at or before their copies
-            for index in reversed(range(len(rows))):
+            for slot, lane in reversed(list(enumerate(distinct, start))):  # the last slot first: the cache grows once
+                if lane.past:
+                    self.cache.restore(slot, lane.past)
+            logits = self.read(
+                [lane.prompt[lane.known :] for lane in distinct], [lane.known for lane in distinct], start
+            )
+            # give each lane its own slot, from the last to the first: sources lie at or before their copies
+            for index in reversed(range(len(lanes))):
                 if at[index] != index:
-                    self.cache.copy(start + at[index], start + index, len(rows[index].prompt))
+                    self.cache.copy(start + at[index], start + index, len(lanes[index].prompt))
         except Exception as error:  # raised again where the caller waits
-            if len(rows) == 1:
-                rows[0].settle(error)
+            if len(lanes) == 1:
+                for row in lanes[0].rows:
+                    row.settle(error)
             else:  # find the one to blame
-                for row in rows:
-                    self.prefill([row])
+                for lane in lanes:
+                    self.prefill([lane])
             return
-        self.live += rows
-        self.sample(logits[torch.tensor(at, device=logits.device)], start)
+        self.live += lanes
+        again = [place for place, lane in zip(at, lanes, strict=True) for _ in lane.rows]
+        self.sample(logits[torch.tensor(again, device=logits.device)], start)
 
     def step(self) -> None:
         """One token more for every live row."""
-        for slot in reversed([slot for slot, row in enumerate(self.live) if row.future.cancelled()]):
-            self.release(slot)
+        for slot in reversed(range(len(self.live))):
+            lane = self.live[slot]
+            lane.open = [place for place in lane.open if not lane.rows[place].future.cancelled()]
+            if not lane.open:
+                self.release(slot)
         if not self.live:
             return
         try:
-            logits = self.forward([row.ids[-1:] for row in self.live], [row.length for row in self.live], 0)
+            logits = self.write()
         except Exception as error:  # raised again where the callers wait
-            rows, self.live = self.live, []
-            for row in rows:
-                row.settle(error)
+            lanes, self.live = self.live, []
+            for lane in lanes:
+                for place in lane.open:
+                    lane.rows[place].settle(error)
             return
+        for lane in self.live:
+            lane.steps += 1
         self.sample(logits, 0)
 
-    def forward(self, tokens: list[list[int]], known: list[int], start: int) -> torch.Tensor:
-        """Logits [rows, vocabulary] after `tokens`, which follow `known` tokens that the slots from `start` on hold."""
+    def read(self, tokens: list[list[int]], known: list[int], start: int) -> torch.Tensor:
+        """Logits [lanes, vocabulary] after `tokens`, which follow the `known` ones in the slots from `start` on."""
         width = max(map(len, tokens))
         padding = torch.tensor([width - len(row) for row in tokens])[:, None]
-        ids = torch.tensor([[0] * (width - len(row)) + row for row in tokens])
         positions = torch.tensor(known)[:, None] + torch.arange(width) - padding
-        real = torch.arange(width) >= padding
-        span = max(before + len(row) for before, row in zip(known, tokens, strict=True))
+        positions = torch.where(torch.arange(width) >= padding, positions, -1)
+        span = int(positions.max()) + 1
+        hidden = torch.arange(span) > positions.clamp(min=0)[:, :, None]  # padding sees position 0: never no key at all
+        return self.forward(tokens, positions, positions, hidden, start, 1)[:, -1]
+
+    def write(self) -> torch.Tensor:
+        """Logits [open rows, vocabulary] after the last token of each."""
+        width = max(len(lane.open) for lane in self.live)
+        tokens = [[lane.rows[place].ids[-1] for place in lane.open] for lane in self.live]
+        shape = [(len(lane.prompt), len(lane.rows), lane.steps) for lane in self.live]
+        prompt, count, steps = torch.tensor(shape).T[:, :, None]
+        rows = torch.tensor([[-1] * (width - len(lane.open)) + lane.open for lane in self.live])
+        real = rows >= 0
+        own = prompt + steps * count + rows  # where each new token lies
+        index = torch.arange(int(torch.where(real, own, 0).max()) + 1)
+        hidden = index > own[:, :, None]
+        if width > 1 or int(count.max()) > 1:
+            beyond = index - prompt[:, :, None]
+            hidden |= (beyond >= 0) & (beyond % count[:, :, None] != rows[:, :, None])
+        at = torch.where(real, own, -1)
+        logits = self.forward(tokens, at, torch.where(real, prompt + steps, 0), hidden, 0, width)
+        return logits[:, -width:][real.to(logits.device)]
+
+    def forward(
+        self,
+        tokens: list[list[int]],
+        at: torch.Tensor,
+        positions: torch.Tensor,
+        hidden: torch.Tensor,
+        start: int,
+        keep: int,
+    ) -> torch.Tensor:
+        """Logits [lanes, t or `keep`, vocabulary] of one pass over the slots from `start` on.
+
+        `tokens` are padded on the left to t; `at` [lanes, t] is where each is kept in its slot (-1: nowhere),
+        `positions` [lanes, t] where it stands in its text, `hidden` [lanes, t, span] what it must not see.
+        """
+        width = at.shape[1]
+        ids = torch.tensor([[0] * (width - len(row)) + row for row in tokens])
         device, dtype = self.model.device, self.model.dtype
-        seen = positions.clamp(min=0)
-        hidden = (
-            torch.arange(span) > torch.where(real, seen, 0)[:, :, None]
-        )  # padding sees position 0: never no key at all
         mask = torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, torch.finfo(dtype).min)
-        self.cache.aim(slice(start, start + len(tokens)), torch.where(real, positions, -1).to(device), span)
+        self.cache.aim(slice(start, start + len(tokens)), at.to(device), hidden.shape[-1])
         output = self.model(
             input_ids=ids.to(device),
             attention_mask=mask[:, None].to(device),
-            position_ids=seen.to(device),
+            position_ids=positions.clamp(min=0).to(device),
             past_key_values=self.cache,
             use_cache=True,
-            **self.last_only,
+            **({"logits_to_keep": keep} if self.keeps_last else {}),
         )
-        logits: torch.Tensor = output.logits[:, -1]
+        logits: torch.Tensor = output.logits
         return logits
 
     def sample(self, logits: torch.Tensor, start: int) -> None:
-        """Draw the next token of the rows from `start` on, and let go of those that are done."""
-        rows = self.live[start:]
+        """Draw the next token of the open rows of the lanes from `start` on, and let go of those that are done."""
+        places = [(slot, place) for slot, lane in enumerate(self.live[start:], start) for place in lane.open]
+        rows = [self.live[slot].rows[place] for slot, place in places]
         numbers = [(row.sampling.temperature, row.sampling.top_p, row.draws[len(row.ids)]) for row in rows]
         temperature, top_p, u = torch.tensor(numbers, dtype=torch.float64, device=logits.device).T
         tokens, logprobs = draw(logits, temperature.float(), top_p, u)
-        done = []
-        for slot, (row, token, logprob) in enumerate(zip(rows, tokens.tolist(), logprobs.tolist(), strict=True), start):
+        drawn = zip(places, rows, tokens.tolist(), logprobs.tolist(), strict=True)
+        for (slot, place), row, token, logprob in reversed(list(drawn)):  # the last slot first: a release moves it
             row.ids.append(token)
             row.logprobs.append(logprob)
             if token in self.ends:
                 row.finish = "stop"
             if token in self.ends or len(row.ids) == row.room:
-                done.append(slot)
-        for slot in reversed(done):
-            row = self.live[slot]
-            row.past = self.cache.snapshot(slot, row.length) if row.keep else None
-            self.release(slot)
-            row.settle()
+                lane = self.live[slot]
+                row.past = self.cache.snapshot(slot, lane.places(place)) if row.keep else None
+                lane.open.remove(place)
+                if not lane.open:
+                    self.release(slot)
+                row.settle()
 
     def release(self, slot: int) -> None:
-        """Give a row's slot to the last live row."""
+        """Give a lane's slot to the last live lane."""
         last = self.live.pop()
         if slot < len(self.live):
             self.cache.copy(len(self.live), slot, last.length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -56,9 +57,10 @@ class SlotCache(Cache):
                 pair[which] = grown(pair[which], target + 1, length + 1)
                 pair[which][target, :, :length] = pair[which][source, :, :length]
 
-    def snapshot(self, slot: int, length: int) -> Snapshot:
-        """A copy of the first `length` positions of a slot."""
-        return [(keys[slot, :, :length].clone(), values[slot, :, :length].clone()) for keys, values in self.store]
+    def snapshot(self, slot: int, places: Sequence[int]) -> Snapshot:
+        """A copy of these positions of a slot, one after the other."""
+        index = torch.tensor(places, device=self.store[0][0].device)
+        return [(keys[slot].index_select(1, index), values[slot].index_select(1, index)) for keys, values in self.store]
 
     def restore(self, slot: int, snapshot: Snapshot) -> None:
         """Put a snapshot into a slot."""

@@ -57,7 +57,8 @@ class TokenModel:
         new = self.chat.prompt(conversation)
         prompt, past = conversation.ids + new, self.recall(conversation)
         limit = samplings[0].max_tokens if self.limit is None else self.limit - len(prompt)
-        rows = [Row(prompt, sampling, min(sampling.max_tokens, limit), past, keep=True) for sampling in samplings]
+        family = object() if len(samplings) > 1 else None
+        rows = [Row(prompt, each, min(each.max_tokens, limit), past, True, family) for each in samplings]
         if limit > 0:
             try:
                 await asyncio.gather(*(self.engine.submit(row) for row in rows))
