@@ -21,7 +21,8 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from prefdisco.llm.base import Sampling
-from prefdisco.llm.decoding import Decoder, Row
+from prefdisco.llm.decoding import Decoder
+from prefdisco.llm.rows import Row
 
 Request = tuple[list[int], int]  # prompt, length of the answer
 

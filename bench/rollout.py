@@ -47,9 +47,10 @@ from prefdisco.config import load as load_config
 from prefdisco.engine.dialogues import DISCOVERY
 from prefdisco.llm.base import Completion, Conversation, Sampling
 from prefdisco.llm.batcher import Batcher
-from prefdisco.llm.decoding import Decoder, Row
+from prefdisco.llm.decoding import Decoder
 from prefdisco.llm.local import LocalModel, load
 from prefdisco.llm.loops import run
+from prefdisco.llm.rows import Row
 from prefdisco.pocket.attributes import DIMENSIONS, ask
 from prefdisco.pocket.users import PocketUser
 from prefdisco.pocket.writer import write

@@ -18,8 +18,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 
 from prefdisco.llm import Completion, Conversation, ModelError, Sampling, ScriptedModel
 from prefdisco.llm.chat import Chat, chatml
-from prefdisco.llm.decoding import Decoder, Row
+from prefdisco.llm.decoding import Decoder
 from prefdisco.llm.local import LocalModel
+from prefdisco.llm.rows import Row
 from prefdisco.llm.slots import SlotCache, Snapshot
 from prefdisco.llm.tokens import Draft
 from prefdisco.schema import Message

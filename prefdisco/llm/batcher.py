@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from prefdisco.llm.decoding import Row
+from prefdisco.llm.rows import Row
 
 QUIET_PASSES = 3  # passes of the event loop without a newcomer, after which decoding starts
 

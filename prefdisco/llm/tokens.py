@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from prefdisco.llm.base import Completion, Conversation, ModelError, Sampling
 from prefdisco.llm.chat import Chat
-from prefdisco.llm.decoding import Row
+from prefdisco.llm.rows import Row
 from prefdisco.llm.slots import Snapshot
 from prefdisco.schema import Usage
 

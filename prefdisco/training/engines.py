@@ -28,8 +28,8 @@ from prefdisco.files import RunError
 from prefdisco.llm.base import ModelError
 from prefdisco.llm.batcher import Batcher
 from prefdisco.llm.chat import Chat
-from prefdisco.llm.decoding import Row
 from prefdisco.llm.local import LocalModel, ends_of
+from prefdisco.llm.rows import Row
 from prefdisco.llm.tokens import TokenModel
 
 LOCAL, COLOCATE, SERVER = "local", "colocate", "server"
