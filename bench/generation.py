@@ -3,7 +3,8 @@
     python bench/generation.py [--model PATH] [--quick] [--threads N]
 
 Prompts of about 200 tokens, answers of 20 to 150, as in Pocket; answers are cut at their length, so every way writes
-the same number of tokens. Without --model, a random Llama of pocket-base's shape. Medians over the repetitions.
+the same number of tokens. Drafts are four answers to each of a quarter of the prompts, in slots of their own or in one.
+Without --model, a random Llama of pocket-base's shape. Medians over the repetitions.
 Two threads on cores that others use as well are far slower than one: then say --threads 1.
 """
 
@@ -24,6 +25,7 @@ from prefdisco.llm.base import Sampling
 from prefdisco.llm.decoding import Decoder
 from prefdisco.llm.rows import Row
 
+DRAFTS = 4
 Request = tuple[list[int], int]  # prompt, length of the answer
 
 
@@ -42,9 +44,12 @@ def requests(count: int, vocabulary: int) -> list[Request]:
     return [(rng.integers(3, vocabulary, prompt).tolist(), answer) for prompt, answer in lengths]
 
 
-def decode(model: Any, work: list[Request], batch_size: int) -> None:
-    """Serve the requests with the decode loop of `LocalModel`."""
-    waiting = [Row(prompt, Sampling(seed=i), answer) for i, (prompt, answer) in enumerate(work)]
+def decode(model: Any, work: list[Request], batch_size: int, drafts: int = 1, shared: bool = False) -> None:
+    """Serve the requests with the decode loop of `LocalModel`; each that many times, `shared`: in one slot."""
+    waiting = []
+    for i, (prompt, answer) in enumerate(work):
+        family = object() if shared else None
+        waiting += [Row(prompt, Sampling(seed=drafts * i + k), answer, family=family) for k in range(drafts)]
     rows = list(waiting)
 
     def take(most: int) -> list[Row]:
@@ -104,6 +109,7 @@ def main() -> None:
     torch.nn.Module.to(model.eval(), device)
     work = requests(64 if options.quick else 256, model.config.vocab_size)
     few = work[: 6 if options.quick else 24]
+    quarter = work[: len(work) // DRAFTS]
     repetitions = 1 if options.quick else 3
     decode(model, few[:2], 2)  # warm up
 
@@ -115,6 +121,10 @@ def main() -> None:
         "generate, 64 rows": rate(partial(generate, model, work, 64), written(work), repetitions),
         "decode loop, 64 rows": rate(partial(decode, model, work, 64), written(work), repetitions),
         "decode loop, 128 rows": rate(partial(decode, model, work, 128), written(work), repetitions),
+        "128 rows, drafts": rate(partial(decode, model, quarter, 128, DRAFTS), DRAFTS * written(quarter), repetitions),
+        "128 rows, one slot": rate(
+            partial(decode, model, quarter, 128, DRAFTS, True), DRAFTS * written(quarter), repetitions
+        ),
     }
     print(f"{model.num_parameters() / 1e6:.1f}M parameters, float32, {device}, {torch.get_num_threads()} threads")
     print(f"{'':24}{'tokens/s':>10}{'ratio':>8}")
