@@ -88,7 +88,7 @@ def test_the_best_draft_is_taken_and_earns_what_it_is_beyond_their_mean(base: Lo
     assert episode.error is None and len(asked) == len(episode.questions) == 2 and len(rewards) == 6
     assert both.credits[:2] == [pytest.approx(2 * (max(turn) - fmean(turn))) for turn in asked]
     assert both.credits[2] == pytest.approx(max(rewards) - fmean(rewards)) and min(both.credits) >= 0
-    assert max(both.credits) > 0
+    assert max(both.credits) > 0 and len(both.right) == 6
     known = START
     for question, turn in zip(episode.questions, asked, strict=True):
         name = attribute_of(question.text) or ""

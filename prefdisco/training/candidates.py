@@ -41,7 +41,8 @@ from prefdisco.world import World
 class Deliberation:
     """Agent and user of one episode in one: drafts are weighed by what the user has said so far.
 
-    `credits` has an entry for each turn of the agent, in the reward's units.
+    `credits` has an entry for each turn of the agent, in the reward's units; `right` says of each draft that answered
+    whether it was right: the agent's own accuracy, where that of the best draft is higher.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Deliberation:
         self.reference, self.reward, self.count, self.left = reference, reward, count, budget
         self.name = agent.name
         self.credits: list[float] = []
+        self.right: list[bool] = []
 
     async def complete(self, conversation: Conversation, sampling: Sampling) -> Completion:
         """The agent's turn: the best of several."""
@@ -84,7 +86,7 @@ class Deliberation:
         """The user's answer, which changes the belief about the person."""
         reply = await self.world.user.reply(scenario, messages, question, seed)
         self.left = 0 if STOP in reply.text else self.left - 1
-        _, self.belief = heard(self.belief, scenario, question, reply.revealed, self.asked)
+        self.belief = heard(self.belief, scenario, question, reply.revealed, self.asked)
         return reply
 
     def loss(self, turn: Turn) -> float:
@@ -113,6 +115,7 @@ class Deliberation:
         verdict = await graded(episode, scenario, self.world.judge)
         if verdict.error is not None:
             raise ModelError(verdict.error)
+        self.right.append(bool(verdict.correct))
         return earned(verdict, self.reference, self.reward)
 
 

@@ -17,7 +17,7 @@ potential. Where an agent drafts several questions and asks the best, C comes fr
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from statistics import fmean, stdev
 
 from prefdisco.elicitation.policies import Belief
@@ -36,31 +36,22 @@ def information(
     A question that revealed nothing tells that there is no such preference where `asked(question)` knows what it was
     about, and nothing otherwise. What was answered before adds nothing.
     """
-    return [
-        after.expected_alignment() - before.expected_alignment()
-        for before, _, after in course(episode, scenario, belief, asked)
-    ]
-
-
-def course(
-    episode: Episode, scenario: Scenario, belief: Belief, asked: Callable[[str], str | None]
-) -> Iterator[tuple[Belief, str | None, Belief]]:
-    """For each question: the belief before it, the attribute that it is about where that is known, the belief after."""
+    found = []
     for question in episode.questions:
-        before = belief
-        attribute, belief = heard(belief, scenario, question.text, question.revealed, asked)
-        yield before, attribute, belief
+        before, belief = belief, heard(belief, scenario, question.text, question.revealed, asked)
+        found.append(belief.expected_alignment() - before.expected_alignment())
+    return found
 
 
 def heard(
     belief: Belief, scenario: Scenario, question: str, revealed: str | None, asked: Callable[[str], str | None]
-) -> tuple[str | None, Belief]:
-    """What a question is about, where that is known, and the belief once it was answered."""
+) -> Belief:
+    """The belief once a question was answered; the same where nobody knows what it was about, or the answer was known."""
     attribute = revealed or asked(question)
     if attribute is None or attribute in {name for name, _ in belief.answered}:
-        return attribute, belief
+        return belief
     preference = scenario.preference(attribute) if revealed else None
-    return attribute, belief.answer(attribute, preference.value if preference else None)
+    return belief.answer(attribute, preference.value if preference else None)
 
 
 def centred(groups: Sequence[Hashable], gains: Sequence[Gains], scale: str = "none") -> list[list[float]]:

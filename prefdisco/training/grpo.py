@@ -30,7 +30,8 @@ from prefdisco.training.watch import Collapse, Watch
 UNSCORED = "All reward functions returned None"  # TRL prints all of such an episode; we count it
 SHOWN = (
     "reward", "episodes/normalized", "episodes/accuracy", "episodes/questions", "episodes/precision",
-    "episodes/recall", "episodes/error", "episodes/truncated", "entropy", "kl", "constraint/multiplier",
+    "episodes/recall", "episodes/error", "episodes/truncated", "drafts/accuracy", "entropy", "kl",
+    "constraint/multiplier",
 )  # fmt: skip
 
 HELD_OUT = (
@@ -95,17 +96,18 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
             self.reward_weights = self.given_weights.clone()
             self.reward_weights[self.reward_func_names.index("correctness")] += self.multiplier.value
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        accuracy = self._metrics["train"].get("episodes/accuracy")  # of all processes: all come to the same multiplier
+        logged = self._metrics["train"]  # of all processes: all come to the same multiplier
+        accuracy = logged.get("drafts/accuracy" if self.drafted else "episodes/accuracy")
         if self.multiplier is not None and accuracy:
-            self._metrics["train"]["constraint/multiplier"].append(self.multiplier.value)
+            logged["constraint/multiplier"].append(self.multiplier.value)
             self.multiplier.update(accuracy[-1])
         rollouts: list[Rollout] = [row["rollout"] for row in inputs]
-        shape, outcome = output["completion_ids"].shape, output["advantages"][:, None]
+        shape = output["completion_ids"].shape
         if self.drafted:
             output["advantages"] = self.on_tokens([each.credits or [] for each in rollouts], rollouts, shape)
         elif self.reward.information:
             credits = self.on_tokens(self.centred(rollouts), rollouts, shape)
-            output["advantages"] = outcome + self.reward.information * credits
+            output["advantages"] = output["advantages"][:, None] + self.reward.information * credits
         return output
 
     def centred(self, rollouts: Sequence[Rollout]) -> list[list[float]]:

@@ -1,7 +1,7 @@
 """An accuracy that must not fall, as a constraint: a Lagrange multiplier is the weight of a right answer.
 
     maximize E[reward]  subject to  E[correct] >= floor
-    reward + m * correct,   m <- min(most, max(0, m + rate * (floor - accuracy of the step's episodes)))
+    reward + m * correct,   m <- min(most, max(0, m + rate * (floor - accuracy of the round's episodes)))
 
 While the accuracy is below its floor the weight grows, above it falls back to nothing (dual ascent, as in RCPO, Tessler
 et al., arXiv 1805.11074). A step is learned with the multiplier of the steps before it.

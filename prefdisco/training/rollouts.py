@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Literal
 
 from prefdisco.bootstrap import SMALLEST
@@ -22,7 +23,7 @@ from prefdisco.engine.dialogues import DISCOVERY
 from prefdisco.files import RunError
 from prefdisco.grading import graded
 from prefdisco.hashing import stable_seed
-from prefdisco.llm.base import Model, Sampling
+from prefdisco.llm.base import Sampling
 from prefdisco.llm.limits import SpendingCapReached
 from prefdisco.llm.loops import run, side_by_side
 from prefdisco.llm.tokens import TokenModel
@@ -33,7 +34,7 @@ from prefdisco.training.credit import information
 from prefdisco.training.engines import agent_of, awake
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import alignment
-from prefdisco.users import TransparentUser, User
+from prefdisco.users import TransparentUser
 from prefdisco.world import World
 
 MOST_FAILED = 0.5  # of a step's episodes; more is a fault of the surroundings, and there is nothing to learn
@@ -43,13 +44,16 @@ MOST_FAILED = 0.5  # of a step's episodes; more is a fault of the surroundings, 
 class Rollout:
     """One episode, graded unless it was dropped, and what its questions brought, in units of the scenario's gain.
 
-    `dropped` says why nothing can be learned from it: it failed, or the agent had no room to write a token.
+    Of an episode with drafts, `credits` are those of its turns, and `own_accuracy` is the mean over the drafts that
+    answered (candidates.py). `dropped` says why nothing can be learned from it: it failed, or the agent had no room to
+    write a token.
     """
 
     episode: Episode
     reference: Reference
     gains: list[float] | None
     credits: list[float] | None = None
+    own_accuracy: float | None = None
     dropped: Literal["", "error", "empty"] = ""
 
 
@@ -119,23 +123,20 @@ class Rollouts:
         condition = parse_condition(DISCOVERY)
 
         async def one(place: int, scenario: Scenario, seed: int) -> None:
-            seats = self.seats(scenario, agent, reward)
-            played = await play(scenario, condition, *seats, sampling, seed, settings.budget)
-            drafted = seats[0].credits if isinstance(seats[0], Deliberation) else None
-            found[place] = self.rollout(await graded(played, scenario, self.world.judge), scenario, drafted)
+            both = self.deliberation(scenario, agent, reward) if settings.candidates > 1 else None
+            seat, person = both or agent, both or self.world.user
+            played = await play(scenario, condition, seat, person, sampling, seed, settings.budget)
+            found[place] = self.rollout(await graded(played, scenario, self.world.judge), scenario, both)
 
         await side_by_side(one(place, scenario, seed) for place, (scenario, seed) in enumerate(wanted))
         return [found[place] for place in range(len(wanted))]
 
-    def seats(self, scenario: Scenario, agent: TokenModel, reward: RewardConfig) -> tuple[Model, User]:
-        """Agent and user of one episode."""
+    def deliberation(self, scenario: Scenario, agent: TokenModel, reward: RewardConfig) -> Deliberation:
+        """Agent and user of one episode, with drafts."""
         settings, reference, belief = self.recipe.rollout, self.references[scenario.id], self.belief(scenario)
-        if settings.candidates == 1:
-            return agent, self.world.user
-        both = Deliberation(
+        return Deliberation(
             agent, self.world, scenario, belief, self.asked, reference, reward, settings.candidates, settings.budget
         )
-        return both, both
 
     @property
     def asked(self) -> Callable[[str], str | None]:
@@ -143,7 +144,7 @@ class Rollouts:
         user = self.world.user
         return user.attribute_of if isinstance(user, TransparentUser) else nobody_knows
 
-    def rollout(self, episode: Episode, scenario: Scenario, drafted: list[float] | None = None) -> Rollout:
+    def rollout(self, episode: Episode, scenario: Scenario, drafted: Deliberation | None = None) -> Rollout:
         """A graded episode with what it is measured by and what its questions brought."""
         reference = self.references[scenario.id]
         if episode.error is not None:
@@ -151,7 +152,10 @@ class Rollouts:
         if episode.tokens is None or not any(episode.tokens.mask):
             return Rollout(episode, reference, None, dropped="empty")
         gains = information(episode, scenario, self.belief(scenario), self.asked)
-        return Rollout(episode, reference, [gain / reference.unit for gain in gains], drafted)
+        gains = [gain / reference.unit for gain in gains]
+        if drafted is None:
+            return Rollout(episode, reference, gains)
+        return Rollout(episode, reference, gains, drafted.credits, fmean(drafted.right))
 
 
 def nobody_knows(question: str) -> str | None:
@@ -186,6 +190,8 @@ def report(rollout: Rollout, log: Callable[[str, float], None]) -> None:
     log("episodes/questions", float(len(episode.questions)))
     log("episodes/recall", revealed_weight(episode))
     log("episodes/accuracy", float(bool(episode.correct)))
+    if rollout.own_accuracy is not None:
+        log("drafts/accuracy", rollout.own_accuracy)
     log("episodes/alignment", episode.graded_alignment)
     log("episodes/normalized", alignment(episode, reference))
     log("episodes/below_baseline", float(episode.graded_alignment < reference.baseline - SMALLEST))
