@@ -46,7 +46,7 @@ def information(
 def heard(
     belief: Belief, scenario: Scenario, question: str, revealed: str | None, asked: Callable[[str], str | None]
 ) -> Belief:
-    """The belief once a question was answered; the same where nobody knows what it was about, or the answer was known."""
+    """The belief once a question was answered; the same where nobody knows what it was about or where it was known."""
     attribute = revealed or asked(question)
     if attribute is None or attribute in {name for name, _ in belief.answered}:
         return belief
