@@ -14,8 +14,20 @@ from prefdisco.files import atomic_write
 from prefdisco.loading import ConfigError, load
 from prefdisco.report.cells import markdown
 from prefdisco.report.suites import Difference, condition_table, parse_difference, question_table
-from prefdisco.suites.config import CHECKPOINT, EVALUATE, Step, Suite, check, complete, evaluations, fill, summary_of
+from prefdisco.suites.config import (
+    CHECKPOINT,
+    EVALUATE,
+    Step,
+    Suite,
+    check,
+    complete,
+    evaluations,
+    fill,
+    refuse,
+    summary_of,
+)
 
+POCKET_BASE = "pocket-base"  # as in llm/local.py, which brings torch
 COMMAND = "command.txt"  # in an evaluation's folder: what made it, written when it has ended without errors
 
 
@@ -43,6 +55,7 @@ def places(suite: Suite) -> dict[str, dict[str, Path]]:
 
 def agent_steps(suite: Suite) -> list[Step]:
     """The commands of a suite without trainings: every agent plays every evaluation, in the order of both."""
+    refuse(suite, ["words", "launch"], "it trains nothing; words for its evaluations go into play=[..]")
     differences(suite)  # a line that cannot be read is found before anything is played
     found = []
     for name, agent in players(suite).items():
@@ -68,6 +81,8 @@ def _check_agent(agent: str) -> None:
     from prefdisco.llm.models import kind_of as model_kind
 
     folder = Path(agent)
+    if agent == POCKET_BASE:
+        return
     if folder.is_dir() and not (folder / "config.json").is_file():
         inside = f"; did you mean {folder / CHECKPOINT}?" if (folder / CHECKPOINT).is_dir() else ""
         raise ConfigError(f"agent={agent}: not a checkpoint, it has no config.json{inside}")

@@ -63,6 +63,13 @@ def check(suite: Suite, key: str, noun: str, known: Sequence[str]) -> None:
             raise ConfigError(f"{suite.where(key)}: {key}={name}: no such {noun}; {noun}s are {', '.join(known)}")
 
 
+def refuse(suite: Suite, keys: Sequence[str], why: str) -> None:
+    """Raise ConfigError where one of the keys, which this kind of suite does not use, is set."""
+    for key in keys:
+        if getattr(suite, key) != type(suite).model_fields[key].default:
+            raise ConfigError(f"{suite.where(key)}: {key} has no meaning with suite={suite.name}: {why}")
+
+
 def fill(word: str, known: Mapping[str, Any]) -> str:
     """The word with its {placeholders} filled in."""
     for name, value in known.items():

@@ -6,15 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prefdisco.loading import ConfigError, kind_of
+from prefdisco.loading import kind_of
 from prefdisco.report.runs import FIGURES, interval, mean_of
-from prefdisco.suites.config import CHECKPOINT, EVALUATE, Step, Suite, check, complete, evaluations, fill, summary_of
+from prefdisco.suites.config import (
+    CHECKPOINT,
+    EVALUATE,
+    Step,
+    Suite,
+    check,
+    complete,
+    evaluations,
+    fill,
+    refuse,
+    summary_of,
+)
+
+OF_AGENTS = ("agent", "agents", "scenarios", "limit", "play", "differences")
 
 
 def training_steps(suite: Suite) -> list[Step]:
     """The trainings and their evaluations in order. ConfigError for a run that is not there."""
-    if suite.agent or suite.agents:
-        raise ConfigError(f"{suite.where('agent')}: the suite {suite.name} trains its own agents; leave agent= out")
+    refuse(suite, OF_AGENTS, "it trains its own agents")
     names = [*suite.train, *suite.models]
     check(suite, "only", "run", names)
     found = []
