@@ -30,7 +30,10 @@ THREE = ["baseline", "discovery", "oracle"]
 LATER = ("same_family", "same_domain", "other_domain")
 SHIPPED = {  # suite -> evaluation -> what it must be
     "conditions": {"all": {"conditions": CONTROLS}},
-    "question_budget": {"all": {"conditions": [*THREE, "fixed(2)", "fixed(4)", "fixed(8)"], "budget": 8}},
+    "question_budget": {
+        "five": {"conditions": [*THREE, "fixed(2)", "fixed(4)", "fixed(8)"], "budget": 5},
+        "eight": {"conditions": THREE, "budget": 8},
+    },
     "attributes": {"all": {"conditions": [*THREE, "attributes"]}},
     "users": {
         name: {"user": name, "variant": name, "conditions": THREE}

@@ -17,6 +17,7 @@ from prefdisco.evaluate import evaluate_scenarios
 from prefdisco.llm.base import Conversation, Sampling
 from prefdisco.metrics import summarize
 from prefdisco.protocol import format_final, format_question
+from prefdisco.report.transcripts import dialogue
 from prefdisco.scenarios import load_scenarios
 from prefdisco.schema import DataError, Episode, Grade, Scenario, write_jsonl
 from prefdisco.sequences import PARTS, part, relation
@@ -66,6 +67,7 @@ def test_only_what_was_revealed_is_carried() -> None:
             assert f"- tone: {TONES[own.persona_id]}" in opening and own.carried == {"tone": TONES[own.persona_id]}
         else:
             assert own.carried == {}
+        assert ("found before: tone: " in dialogue("run", own)) == bool(own.carried)
         hidden = {"bullets", "short", "long", "casual", *(TONES.values() if own.condition == "discovery" else ())}
         assert not any(word in opening for word in hidden)  # neither profile, beyond what was told
 
