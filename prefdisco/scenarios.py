@@ -45,8 +45,10 @@ def load_scenarios(source: str, limit: int, seed: int = 0) -> list[Scenario]:
 
 def _sequences(source: str, people: int, seed: int) -> Iterable[Scenario]:
     """Scenarios of which people have several: Pocket's are drawn for this, a file has what it has."""
-    if source != "pocket":
+    if source.partition(":")[0] != "pocket":
         return _read(source)
+    if source != "pocket":
+        raise ConfigError(f"scenarios={source}: sequences are drawn from Pocket's test split alone; choose pocket:PART")
     from prefdisco.pocket.scenarios import sequences
 
     return sequences(people, seed)

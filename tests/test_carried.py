@@ -156,6 +156,8 @@ def test_pocket_has_four_problems_of_each_person_in_their_relations() -> None:
         for before, after in zip(parts["first"], found, strict=True):
             assert name == "first" or (relation(before.problem, after.problem), before.id != after.id) == (name, True)
     assert len({made.persona.id for made in parts["first"]}) == 12
+    with pytest.raises(ConfigError, match=r"pocket:heldout: .* choose pocket:PART"):
+        load_scenarios("pocket:heldout:first", 5)
     test = {made.persona.id for made in load_scenarios("pocket:train", 100)}
     assert not test & {made.persona.id for made in parts["first"]}
 
