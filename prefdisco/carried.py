@@ -26,7 +26,7 @@ NO_STALE = "no carried preference is stale"
 def revealed_before(
     episodes: Iterable[Episode], scenarios: Sequence[Scenario], seeds: Sequence[int], where: str = "carried"
 ) -> dict[Unit, Told]:
-    """(scenario id, seed) -> what discovery with this seed revealed of the scenario's person, heaviest first.
+    """(scenario id, seed) -> what discovery with this seed revealed of the scenario's person.
 
     Raises DataError, naming the run folder `where`, for a person without a dialogue there, or with several.
     """
@@ -60,7 +60,8 @@ def carried_figures(boot: Bootstrap, by_condition: Played) -> dict[str, Any]:
 
     told: carried preferences an episode. fits, stale, idle: their shares. spoilt: of the stale ones, those whose
     criterion is graded lower than by the baseline. harmed_fitting, harmed_misfit: negative rate of the episodes whose
-    carried preferences all fit, and of those with a stale or idle one; episodes without any are in neither.
+    carried preferences all fit, and of those with a stale or idle one; episodes without any are in neither. `n`
+    counts the criteria, and the episodes, that the last three rest on.
     """
     found = {}
     for name, group in by_condition.items():
@@ -91,11 +92,15 @@ def _harm(boot: Bootstrap, pairs: Sequence[tuple[Episode, ...]]) -> dict[str, An
         spoilt += [(own.problem_id, float(after[name] < before[name])) for name in stale]
         if kinds:
             sides[set(kinds.values()) == {"fits"}].append((own.problem_id, harmed(base, own)))
-    nothing = NOTHING if pairs else NO_UNITS
+
+    def share(rows: Sequence[tuple[str, float]], reason: str) -> dict[str, Any]:
+        problems, values = [problem for problem, _ in rows], [value for _, value in rows]
+        return {"n": len(rows), **boot.mean(problems, values, reason if pairs else NO_UNITS)}
+
     return {
-        "spoilt": boot.mean(*_columns(spoilt), NO_STALE if pairs else NO_UNITS),
-        "harmed_fitting": boot.mean(*_columns(sides[True]), nothing),
-        "harmed_misfit": boot.mean(*_columns(sides[False]), nothing),
+        "spoilt": share(spoilt, NO_STALE),
+        "harmed_fitting": share(sides[True], NOTHING),
+        "harmed_misfit": share(sides[False], NOTHING),
     }
 
 
@@ -106,7 +111,3 @@ def fit(episode: Episode) -> dict[str, str]:
         name: "idle" if name not in profile else "fits" if profile[name] == value else "stale"
         for name, value in episode.carried.items()
     }
-
-
-def _columns(rows: Sequence[tuple[str, float]]) -> tuple[list[str], list[float]]:
-    return [problem for problem, _ in rows], [value for _, value in rows]
