@@ -3,7 +3,8 @@
 `baseline` is told nothing and has no file. The three conditions of PrefDisco differ in prompt as well as in
 information; the controls take that apart: `generic` has discovery's wish and no information, `oracle_preferences` has
 no persona, `attributes` knows what matters but not how, `fixed(k)` asks exactly k questions, and in `swapped`, which is
-discovery in all else, somebody else answers them.
+discovery in all else, somebody else answers them. `carried` and `carried_discovery` are told what an earlier problem of
+the same person revealed (carried.py): instead of asking, and before it.
 """
 
 from __future__ import annotations
@@ -26,10 +27,13 @@ MAY_ASK = {
     "oracle_preferences": False,
     "attributes": True,
     "swapped": True,
+    "carried": False,
+    "carried_discovery": True,
 }
 FIXED = re.compile(r"fixed\(\s*(\d+)\s*\)")
-PERSONAL = ("{persona}", "{preferences}", "{attributes}")
-SWAPPED, DISCOVERY = "swapped", "discovery"
+CARRIED = "{carried}"
+PERSONAL = ("{persona}", "{preferences}", "{attributes}", CARRIED)
+SWAPPED, DISCOVERY, GENERIC = "swapped", "discovery", "generic"
 
 
 @cache
@@ -40,12 +44,16 @@ def prompt(name: str) -> str:
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition. `template` is its system prompt, not filled in, or None; `exactly` is the k of fixed(k)."""
+    """One condition. `template` is its system prompt, not filled in, or None; `exactly` is the k of fixed(k).
+
+    `carried` holds attribute and value of the preferences that an episode begins with, where the condition carries.
+    """
 
     name: str
     template: str | None
     may_ask: bool
     exactly: int | None = None
+    carried: tuple[tuple[str, str], ...] = ()
 
     @property
     def shared(self) -> bool:
@@ -58,9 +66,15 @@ class Condition:
         return self.name == SWAPPED
 
     @property
+    def carries(self) -> bool:
+        """True where the prompt tells what an earlier problem of the same person revealed."""
+        return CARRIED in (self.template or "")
+
+    @property
     def drawn_as(self) -> str:
-        """The name that seeds are made of. `swapped` draws as discovery does: the two differ in the answers alone."""
-        return DISCOVERY if self.swapped else self.name
+        """The name that seeds are made of. `swapped` and `carried_discovery` draw as discovery does: they differ
+        from it in the answers alone, and in what is carried alone."""
+        return DISCOVERY if self.swapped or (self.carries and self.may_ask) else self.name
 
     @property
     def states_preferences(self) -> bool:
@@ -81,12 +95,16 @@ class Condition:
     def opening(self, scenario: Scenario, budget: int) -> list[Message]:
         """The messages before the agent's first turn: the system prompt, if any, and the problem."""
         messages = [Message(role="user", content=problem_text(scenario.problem))]
-        if self.template is not None:
-            system = self.template.format(
+        template = self.template
+        if self.carries and not self.carried:  # nothing to tell: as without an earlier problem
+            template = prompt(DISCOVERY if self.may_ask else GENERIC)
+        if template is not None:
+            system = template.format(
                 budget=self.questions(budget),
                 persona=" ".join(scenario.persona.description.split()),
                 preferences="\n".join(preference_line(preference) for preference in scenario.profile),
                 attributes=", ".join(_plain(preference.attribute) for preference in scenario.profile),
+                carried="\n".join(f"- {_plain(name)}: {_plain(value)}" for name, value in self.carried),
             )
             messages.insert(0, Message(role="system", content=system))
         return messages

@@ -65,7 +65,7 @@ __all__ = [
 ]
 
 
-Variant = Literal["passive", "collaborative", "nostop"]
+Variant = Literal["passive", "collaborative", "nostop", "forgetful", "noisy"]
 DType = Literal["float32", "bfloat16"]
 PolicyName = Literal["exact", "expected_value", "information_gain", "uncertainty", "fixed", "random"]
 LearnedName = Literal["prior", "naive_bayes", "item_cf", "item_cf_value", "hybrid", "bayesian"]
@@ -189,7 +189,8 @@ class PlayConfig(Section):
     user: str = Field(
         default="passive",
         min_length=1,
-        description="who answers: passive, collaborative or nostop (Pocket's computed person), or a model's name",
+        description="who answers: passive, collaborative, nostop, forgetful or noisy (Pocket's computed person), or a "
+        "model's name",
     )
     variant: Variant = Field(default="passive", description="how a model in the user's seat behaves")
     judge: str = Field(
@@ -416,6 +417,11 @@ class EvaluateConfig(PlayConfig, Config):
     thinking: bool = Field(default=True, description="whether the agent thinks before each turn")
     episodes: str | None = Field(
         default=None, description="a run folder of the same agent whose dialogues are graded anew, not played"
+    )
+    carried: str | None = Field(
+        default=None,
+        description="a run folder of earlier problems of the same people: what discovery revealed there is told under "
+        "the conditions carried and carried_discovery",
     )
     remote: RemoteOptions = RemoteOptions()
     run: str | None = Field(default=None, description="run folder")

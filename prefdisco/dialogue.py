@@ -189,6 +189,7 @@ class _Dialogue:
             weights={preference.attribute: preference.weight for preference in self.scenario.profile},
             values={preference.attribute: preference.value for preference in self.scenario.profile},
             kinds={preference.attribute: preference.kind for preference in self.scenario.profile},
+            carried=dict(self.condition.carried),
             usage=self.usage,
             user_usage=self.user_usage,
             tokens=Tokens(ids=list(talk.ids), mask=list(talk.mask), logprobs=list(talk.logprobs)) if talk.ids else None,

@@ -13,7 +13,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import yaml
 from tqdm import tqdm
 
 from prefdisco.adaptivity import measure_adaptivity
+from prefdisco.carried import Told, revealed_before
 from prefdisco.conditions import SWAPPED, Condition, parse_condition
 from prefdisco.config import ConfigError, EvaluateConfig
 from prefdisco.dialogue import describe, play
@@ -35,6 +36,7 @@ from prefdisco.llm.loops import run, side_by_side
 from prefdisco.llm.models import load_model
 from prefdisco.llm.remote import Account
 from prefdisco.llm.scripted import ScriptedModel
+from prefdisco.measures import Unit
 from prefdisco.metrics import Ceiling, summarize
 from prefdisco.scenarios import by_problem, ceiling_of, load_scenarios
 from prefdisco.schema import DataError, Episode, Scenario, Usage, parse_line, to_json
@@ -65,8 +67,7 @@ def evaluate(config: EvaluateConfig, wait: bool = False) -> dict[str, Any]:
     settings stopped; more conditions, seeds or scenarios may be added. With `wait`, another process that uses it
     may finish first. Raises ConfigError, DataError, ModelError or RunError, each of one line.
     """
-    for name in config.conditions:
-        parse_condition(name)
+    parsed = [parse_condition(name) for name in config.conditions]
     scenarios = load_scenarios(config.scenarios, config.limit)
     run_dir = run_folder(config)
     with lock(run_dir, wait):
@@ -80,6 +81,9 @@ def evaluate(config: EvaluateConfig, wait: bool = False) -> dict[str, Any]:
         user = load_user(config.user, scenarios, partial(model, "user"), config.variant)
         judge = load_judge(config.judge, scenarios, partial(model, "judge"), config.judge_mode)
         dialogues = dialogues_of(config) if config.episodes else None
+        carried = carried_by(config, scenarios) if dialogues is None else None
+        if dialogues is None:
+            check_carried(parsed, carried)
         agent = ScriptedModel((), name=config.agent) if config.episodes else model("agent", config.agent)
         claim(run_dir, config.to_yaml(), decisive(config))  # not before the agent is there
         identify(run_dir, identity_in(config.episodes) if config.episodes else identity_of(agent))
@@ -100,6 +104,7 @@ def evaluate(config: EvaluateConfig, wait: bool = False) -> dict[str, Any]:
                 ceiling=best,
                 dialogues=dialogues,
                 account=account,
+                carried=carried,
             )
         )
         failed = [episode for episode in episodes if episode.error is not None]
@@ -126,6 +131,7 @@ async def evaluate_scenarios(
     ceiling: Ceiling | None = None,
     dialogues: Mapping[Key, Episode] | None = None,
     account: Account | None = None,
+    carried: Mapping[Unit, Told] | None = None,
 ) -> list[Episode]:
     """Play and grade every (scenario, condition, seed), all concurrently; the agent's own batching sets the pace.
 
@@ -135,11 +141,12 @@ async def evaluate_scenarios(
     under discovery, where the user allows it. With `dialogues`, played episodes are graded anew and none is played.
     Who answers for whom under `swapped` depends on the whole set of scenarios: its episodes note it, and those whose
     person has another partner by now are played again.
+    `carried` is what conditions that carry tell; an episode that was told something else is played again.
     `account` is that of the remote models among the three: its cost is shown.
 
     It is safe to interrupt at any point. Raises DataError for scenarios or problems that share an id, and for
-    dialogues that are not there, ConfigError for an unknown condition or `swapped` with one person, RunError for a
-    folder that cannot be written or a spending cap reached.
+    dialogues that are not there, ConfigError for an unknown condition, `swapped` with one person or nothing to carry,
+    RunError for a folder that cannot be written or a spending cap reached.
     """
     parsed = list({condition.name: condition for condition in map(parse_condition, conditions)}.values())
     twice = [name for name, count in Counter(scenario.id for scenario in scenarios).items() if count > 1]
@@ -152,6 +159,12 @@ async def evaluate_scenarios(
     if stranger is not None:
         partner = {scenario_id: other.id for scenario_id, other in stranger.partner.items()}
         done = {k: e for k, e in done.items() if e.condition != SWAPPED or e.answered_by == partner.get(e.scenario_id)}
+    if dialogues is None:
+        check_carried(parsed, carried)
+    if carried is not None:
+        told = {unit: dict(each) for unit, each in carried.items()}
+        carrying = {each.name for each in parsed if each.carries}
+        done = {k: e for k, e in done.items() if e.condition not in carrying or e.carried == told.get((k[0], k[2]))}
     wanted = [(scenario.id, condition.name, seed) for condition in parsed for seed in seeds for scenario in scenarios]
     lacking = [key for key in wanted if key not in dialogues] if dialogues is not None else []
     if lacking:
@@ -162,7 +175,20 @@ async def evaluate_scenarios(
         total=len(wanted), initial=finished, desc="episodes", disable=not progress, delay=3, mininterval=pace
     ) as bar:
         evaluation = _Evaluation(
-            agent, user, stranger, judge, sampling, budget, thinking, adaptivity, path, done, bar, dialogues, account
+            agent,
+            user,
+            stranger,
+            judge,
+            sampling,
+            budget,
+            thinking,
+            adaptivity,
+            path,
+            done,
+            bar,
+            dialogues,
+            account,
+            carried or {},
         )
         groups = [
             (condition, seed, group)
@@ -200,6 +226,28 @@ def dialogues_of(config: EvaluateConfig) -> dict[Key, Episode]:
         raise ConfigError(f"episodes={folder}: those dialogues are of agent={agent}, not of agent={config.agent}")
     played = load_episodes(folder / EPISODES)
     return {key: e for key, e in played.items() if e.error is None or e.error.startswith("judge:")}
+
+
+def carried_by(config: EvaluateConfig, scenarios: Sequence[Scenario]) -> dict[Unit, Told] | None:
+    """What the run that `config.carried` names revealed of the people of these scenarios; None where it names none.
+
+    Raises ConfigError for a folder without episodes, DataError for people of whom it has not exactly one dialogue.
+    """
+    if config.carried is None:
+        return None
+    episodes = load_episodes(Path(config.carried) / EPISODES)
+    if not episodes:
+        raise ConfigError(f"carried={config.carried}: not the run folder of an evaluation")
+    return revealed_before(episodes.values(), scenarios, config.seeds, f"carried={config.carried}")
+
+
+def check_carried(conditions: Sequence[Condition], carried: Mapping[Unit, Told] | None) -> None:
+    """Raise ConfigError where a condition tells what was found before, and nothing is there to tell."""
+    for condition in conditions:
+        if condition.carries and carried is None:
+            raise ConfigError(
+                f"conditions: {condition.name} tells what an earlier problem revealed; name its run with carried=RUN"
+            )
 
 
 def identity_of(agent: Model) -> dict[str, str] | None:
@@ -265,6 +313,7 @@ class _Evaluation:
     bar: tqdm[Any]
     dialogues: Mapping[Key, Episode] | None = None
     account: Account | None = None
+    carried: Mapping[Unit, Told] = field(default_factory=dict)  # of earlier problems, by (scenario id, seed)
     capped: str = ""  # what the spending cap said when it stopped a call
     errors: int = 0
 
@@ -293,6 +342,8 @@ class _Evaluation:
         await side_by_side(self.grade(played, scenario) for scenario in missing)
 
     async def play(self, scenario: Scenario, condition: Condition, seed: int) -> Episode:
+        if condition.carries:
+            condition = replace(condition, carried=self.carried[scenario.id, seed])
         user = self.stranger if condition.swapped and self.stranger is not None else self.user
         episode = await play(scenario, condition, self.agent, user, self.sampling, seed, self.budget, self.thinking)
         if isinstance(user, Shuffled):
@@ -329,5 +380,6 @@ def run_folder(config: EvaluateConfig) -> Path:
 
 
 def decisive(config: EvaluateConfig) -> dict[str, Any]:
-    """What decides an episode."""
-    return config.model_dump(mode="json", exclude=set(GROWS))
+    """What decides an episode. A key that is not used is left out, so that run folders keep their names."""
+    unused = () if config.carried is not None else ("carried",)
+    return config.model_dump(mode="json", exclude={*GROWS, *unused})

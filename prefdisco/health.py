@@ -158,7 +158,7 @@ def _compression(text: str) -> float | None:
 def _named(episode: Episode, vocabulary: Vocabulary) -> tuple[int, int, int] | None:
     """(told, told and named, named) of the thinking before the final answer; None where preferences are not told."""
     condition = parse_condition(episode.condition)
-    if condition.swapped or not (condition.may_ask or condition.states_preferences):
+    if condition.swapped or condition.carries or not (condition.may_ask or condition.states_preferences):
         return None
     revealed = {question.revealed for question in episode.questions if question.revealed}
     told = set(episode.weights) if condition.states_preferences else revealed & set(episode.weights)

@@ -10,7 +10,7 @@ says passes `spoken` before an agent sees it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal, Self
@@ -23,9 +23,11 @@ from prefdisco.llm.base import Model, Sampling
 from prefdisco.llm.data import as_data, cut, spoken
 from prefdisco.llm.structured import ask
 from prefdisco.schema import Message, Scenario
-from prefdisco.users import STOP, Reply
+from prefdisco.user_variants import lapses
+from prefdisco.users import LAPSING, STOP, Reply
 
-VARIANTS = ("passive", "nostop", "collaborative")
+VARIANTS = ("passive", "nostop", "collaborative", *LAPSING)
+LAPSED = {"forgetful": "forgotten", "noisy": "mistaken"}  # the field that names an answer's lapses
 LONGEST_TURN = 4000  # characters of one turn of the agent that the person hears
 
 
@@ -66,8 +68,9 @@ class LLMUser:
     """A person played by `model`: one structured call a question, repaired twice where it is not valid.
 
     `passive` ends the questions when asked the same again, or about the problem again and again; `nostop` never does;
-    `collaborative` answers an idle question with the weightiest preference that has not been talked about. Raises
-    ConfigError for another variant; `reply` raises ModelError where the model gave no valid answer.
+    `collaborative` answers an idle question with the weightiest preference that has not been talked about; `forgetful`
+    and `noisy` are told which preferences they fail to say (user_variants.py). Raises ConfigError for another variant;
+    `reply` raises ModelError where the model gave no valid answer.
     """
 
     def __init__(self, model: Model, variant: str = "passive", temperature: float = 0.4, max_tokens: int = 400) -> None:
@@ -83,18 +86,24 @@ class LLMUser:
         asked_before = any(message.role == "assistant" for message in messages)
         names = tuple(dict.fromkeys(preference.attribute for preference in scenario.profile))
         record = _record(names, self.variant == "passive", asked_before)
+        lapsed = lapses(self.variant, scenario, seed) if self.variant in LAPSED else frozenset()
+        failing = {LAPSED[self.variant]: sorted(lapsed)} if self.variant in LAPSED else {}
         talk = [
             Message(role="system", content=self.rules),
-            Message(role="user", content=_situation(scenario, messages, question)),
+            Message(role="user", content=_situation(scenario, messages, question, failing)),
         ]
         answer = await ask(self.model, talk, record, replace(self.sampling, seed=seed))
         if answer.value.stops:
             return Reply(STOP, None, answer.usage)
-        return Reply(answer.value.text, answer.value.reveals, answer.usage)
+        revealed = None if answer.value.reveals in lapsed else answer.value.reveals
+        return Reply(answer.value.text, revealed, answer.usage)
 
 
-def _situation(scenario: Scenario, messages: Sequence[Message], question: str) -> str:
-    """Everything that the person knows, as data. What stays the same in a dialogue comes first; no gold answer."""
+def _situation(
+    scenario: Scenario, messages: Sequence[Message], question: str, failing: Mapping[str, Sequence[str]]
+) -> str:
+    """Everything that the person knows, and `failing` to say, as data. What stays the same in a dialogue comes first;
+    no gold answer."""
     persona, problem = scenario.persona, problem_text(scenario.problem)
     about = {
         "name": persona.name,
@@ -122,6 +131,7 @@ def _situation(scenario: Scenario, messages: Sequence[Message], question: str) -
         preferences=[_present(preference) for preference in preferences],
         problem=problem,
         dialogue=dialogue,
+        **failing,
         question=cut(question, LONGEST_TURN)[0],
     )
 

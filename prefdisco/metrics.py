@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from prefdisco.bootstrap import RESAMPLES, SMALLEST, Bootstrap, Estimate
+from prefdisco.carried import carried_figures
 from prefdisco.health import thinking_health, vitals_of
 from prefdisco.measures import EQUAL, UNPAIRED, Played, estimate, in_order, measure, played, units
 from prefdisco.schema import Episode, Grade, Usage
@@ -75,6 +76,8 @@ def summarize(
     }
     if "discovery" in by_condition:
         summary["discovery"] = _discovery(boot, by_condition)
+    if carried := carried_figures(boot, by_condition):
+        summary["carried"] = carried
     if ceiling is not None:
         summary["ceiling"] = _ceiling(boot, by_condition, ceiling)
     summary["thinking"] = thinking_health(boot, vitals)

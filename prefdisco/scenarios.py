@@ -10,6 +10,7 @@ from prefdisco.config import ConfigError
 from prefdisco.hashing import digest
 from prefdisco.metrics import Ceiling
 from prefdisco.schema import DataError, Scenario, read_jsonl
+from prefdisco.sequences import PARTS, part
 from prefdisco.users import is_pocket
 
 SPLITS = {"train": 0, "test": 2}  # of a file: how many of a scenario's problem and person are held out
@@ -19,11 +20,16 @@ def load_scenarios(source: str, limit: int, seed: int = 0) -> list[Scenario]:
     """The first `limit` scenarios of "pocket" (its test split), "pocket:SPLIT", or a JSON Lines file.
 
     "FILE:test" has the problems and people of a file that are held out, "FILE:train" those that are not (`held_out`).
+    "pocket:PART" and "FILE:PART" have one of sequences.PARTS, of the first `limit` people with several problems.
     `seed` is that of the draw from Pocket; evaluations keep it at 0, so that they all face the same scenarios.
 
     Raises ConfigError for an unknown or empty split or an empty file, DataError for a missing file or a broken line.
     """
     world, _, split = source.partition(":")
+    name = source.rpartition(":")[2]
+    if name in PARTS:
+        place = source.removesuffix(f":{name}")
+        return part(_sequences(place, limit, seed), name, limit, place)
     if world != "pocket":
         return list(islice(_read(source), limit))
     from prefdisco.pocket import scenarios as pocket
@@ -32,8 +38,20 @@ def load_scenarios(source: str, limit: int, seed: int = 0) -> list[Scenario]:
         case "train" | "test" | "heldout" as known:
             return pocket.scenarios(known, limit, seed)
     raise ConfigError(
-        f"scenarios={source}: unknown split {split!r}; there are pocket:train, pocket:test and pocket:heldout"
+        f"scenarios={source}: unknown split {split!r}; there are pocket:train, pocket:test and pocket:heldout, "
+        f"and as parts of sequences {', '.join(f'pocket:{each}' for each in PARTS)}"
     )
+
+
+def _sequences(source: str, people: int, seed: int) -> Iterable[Scenario]:
+    """Scenarios of which people have several: Pocket's are drawn for this, a file has what it has."""
+    if source.partition(":")[0] != "pocket":
+        return _read(source)
+    if source != "pocket":
+        raise ConfigError(f"scenarios={source}: sequences are drawn from Pocket's test split alone; choose pocket:PART")
+    from prefdisco.pocket.scenarios import sequences
+
+    return sequences(people, seed)
 
 
 def _read(source: str) -> Iterable[Scenario]:

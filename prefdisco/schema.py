@@ -188,6 +188,7 @@ class Episode(Record):
     values: dict[str, str] = Field(default_factory=dict)  # what it prefers, by attribute; none in older files
     kinds: dict[str, Kind] = Field(default_factory=dict)  # of its attributes; none in older files
     answered_by: str | None = None  # the scenario whose person answered, where that is another one
+    carried: dict[str, str] = Field(default_factory=dict)  # attribute -> value, told from an earlier problem
     consistent: bool | None = None  # the response states what the thinking arrived at; None where that is not read
     adaptive: tuple[bool, ...] = ()
     usage: Usage = Usage()  # the agent's; user and judge have their own

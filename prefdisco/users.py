@@ -20,6 +20,7 @@ from prefdisco.schema import Message, Scenario, Usage
 
 STOP = "###STOP###"  # a reply that carries this ends the questions; a final-answer request follows
 POCKET_USERS = ("passive", "collaborative", "nostop")
+LAPSING = ("forgetful", "noisy")  # a patient person who fails to say a preference now and then (user_variants.py)
 
 
 class Reply(NamedTuple):
@@ -57,14 +58,15 @@ class TransparentUser(Protocol):
 def load_user(
     name: str, scenarios: Sequence[Scenario], model: Callable[[str], Model] | None = None, variant: str = "passive"
 ) -> User:
-    """The user called `name`: one of POCKET_USERS on Pocket scenarios, else `model(name)` playing `variant`.
+    """The user called `name`: one of POCKET_USERS or LAPSING on Pocket scenarios, else `model(name)` playing `variant`.
 
     Raises ConfigError for a name that is neither.
     """
-    if name not in POCKET_USERS:
+    computed = (*POCKET_USERS, *LAPSING)
+    if name not in computed:
         if "/" not in name or model is None:
             raise ConfigError(
-                f"user={name}: unknown user; choose {', '.join(POCKET_USERS)} (Pocket), or a model: provider/name"
+                f"user={name}: unknown user; choose {', '.join(computed)} (Pocket), or a model: provider/name"
             )
         from prefdisco.llm_users import LLMUser
 
@@ -73,6 +75,11 @@ def load_user(
         raise ConfigError(f"user={name}: only Pocket scenarios have a computed user; name a model: user=provider/name")
     from prefdisco.pocket.users import PocketUser
 
+    if name in LAPSING:
+        from prefdisco.pocket.attributes import ATTRIBUTES
+        from prefdisco.user_variants import Lapsing
+
+        return Lapsing(PocketUser("nostop"), name, lambda preference: ATTRIBUTES[preference.attribute].values)
     user: User = PocketUser(name)
     return user
 

@@ -64,6 +64,7 @@ def test_each_variant_has_its_own_rules(variant: str) -> None:
     reply(model, variant)
     system = model.calls[0][0].messages[0]
     words = {"passive": "busy", "nostop": "patient", "collaborative": "help the assistant to know you"}
+    words |= {"forgetful": "forgetful", "noisy": "absent-minded"}
     assert system.role == "system" and {name for name, word in words.items() if word in system.content} == {variant}
     assert "{" not in system.content
 

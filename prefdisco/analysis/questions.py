@@ -44,9 +44,12 @@ def means(runs: Sequence[Run], condition: str = "discovery") -> list[tuple[str, 
 
 
 def asking(run: Run) -> list[str]:
-    """The conditions of a run under which its own person answers questions: discovery, fixed(k), attributes."""
+    """The conditions of a run under which its own person answers questions, and nothing that it answered before is
+    told: discovery, fixed(k), attributes."""
     parsed = [parse_condition(name) for name in run.conditions]
-    return [condition.name for condition in parsed if condition.may_ask and not condition.swapped]
+    return [
+        condition.name for condition in parsed if condition.may_ask and not condition.swapped and not condition.carries
+    ]
 
 
 def by_count(run: Run, condition: str = "discovery") -> dict[int, Estimate]:

@@ -13,7 +13,7 @@ from typing import Literal
 from prefdisco.hashing import stable_seed
 from prefdisco.pocket.attributes import DIMENSIONS
 from prefdisco.pocket.families import FAMILIES, HELD_OUT_FAMILIES, draw_problem
-from prefdisco.pocket.population import persona_split, profile, sample_persona
+from prefdisco.pocket.population import DOMAIN_OF, DOMAINS, persona_split, profile, sample_persona
 from prefdisco.schema import Criterion, Persona, Preference, Problem, Scenario
 
 Split = Literal["train", "test", "heldout"]
@@ -71,3 +71,27 @@ def scenarios(split: Split, limit: int, seed: int = 0) -> list[Scenario]:
             assert persona_split(persona) == ("train" if split == "train" else "test")
             found[made.id] = made
     return list(found.values())[:limit]
+
+
+def sequences(people: int, seed: int = 0) -> list[Scenario]:
+    """Four scenarios of each of so many people of the test split: a first problem, another of its family, one of
+    another family of its domain, one of another domain. Families are those of training.
+    """
+    rng = random.Random(stable_seed("pocket", "sequences", seed))
+    found: dict[str, list[Scenario]] = {}
+    while len(found) < people:
+        persona = sample_persona(rng, split="test")
+        first = rng.choice([family for family in TRAIN_FAMILIES if _siblings(family)])
+        elsewhere = [family for family in TRAIN_FAMILIES if DOMAIN_OF[family] != DOMAIN_OF[first]]
+        problems = [sample_problem(rng, "test", first)]
+        while len(problems) < 2:
+            again = sample_problem(rng, "test", first)
+            problems += [again] if again.id != problems[0].id else []
+        problems += [sample_problem(rng, "test", rng.choice(each)) for each in (_siblings(first), elsewhere)]
+        found[persona.id] = [scenario(problem, persona) for problem in problems]
+    return [made for sequence in found.values() for made in sequence]
+
+
+def _siblings(family: str) -> list[str]:
+    """The other training families of its domain."""
+    return [name for name in DOMAINS[DOMAIN_OF[family]] if name != family and name in TRAIN_FAMILIES]

@@ -68,7 +68,7 @@ def dialogue(name: str, episode: Episode) -> str:
     """One episode: how it ended in one line, then all that was said. Thinking stands in brackets."""
     verdict = "right" if episode.correct else "wrong"
     asked = f"{len(episode.questions)} question{'' if len(episode.questions) == 1 else 's'}"
-    lines = []
+    lines = [f"found before: {name}: {value}" for name, value in episode.carried.items()]
     for message in episode.messages:
         if message.role == "system":
             continue

@@ -17,7 +17,7 @@ from trl import SFTConfig
 
 from prefdisco.config import ConfigError, RLRecipe, SFTRecipe, TrainRecipe
 from prefdisco.training.processes import strategy
-from prefdisco.users import POCKET_USERS
+from prefdisco.users import LAPSING, POCKET_USERS
 
 SEPARATED = {"full_attention", "sliding_attention"}  # kinds of layers whose masks know the borders
 
@@ -96,7 +96,7 @@ def check_world(recipe: TrainRecipe, key: str, belief: str) -> None:
     if recipe.scenarios.source.partition(":")[0] == "pocket":
         return
     for part, value, computed in (
-        ("user", recipe.eval.user, POCKET_USERS),
+        ("user", recipe.eval.user, (*POCKET_USERS, *LAPSING)),
         ("judge", recipe.eval.judge, ("exact",)),
     ):
         if value in computed:
