@@ -278,7 +278,9 @@ class RewardConfig(Section):
         description="what an answer's worth is read from: the exact posterior (Pocket), or a model that is learned "
         "from the training scenarios",
     )
-    own: dict[Own, float] = Field(default={}, description="further parts, FILE.py:FUNCTION, each with its weight")
+    own: dict[Own, float] | None = Field(
+        default=None, description="further parts, FILE.py:FUNCTION, each with its weight"
+    )
     least_gain: float = Field(
         default=1.0, gt=0, description="alignment points: a smaller gain of oracle over baseline counts as this much"
     )

@@ -66,7 +66,7 @@ def parts(reward: RewardConfig) -> dict[str, tuple[Part, float]]:
         "questions": (questions, reward.question),
         "format": (form, reward.format),
     }
-    for own, weight in reward.own.items():
+    for own, weight in (reward.own or {}).items():
         name = own.rpartition(":")[2]
         if name in found:
             raise ConfigError(f"reward.own={own}: there is a part {name} already; give the function another name")
