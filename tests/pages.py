@@ -46,7 +46,7 @@ def commands(text: str) -> list[list[str]]:
 
 
 def execute(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command of the project, in this process: `prefdisco ..`, or a script of train/ or eval/ without its launcher."""
+    """A command of the project, in this process: `prefdisco ..`, or a script of train/ or eval/, without a launcher."""
     words = [word for word in words if word not in ("accelerate", "launch", "python")]
     if words[0] == "prefdisco":
         main(words[1:])
