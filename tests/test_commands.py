@@ -15,6 +15,7 @@ from prefdisco.loading import load
 
 PAGES = sorted(["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
 OURS = re.compile(r"^(?:prefdisco|train/\w+\.py|eval/run\.py)$")
+NOT_OURS = ("git", "cd")  # the folder has the same name
 KEYLESS = ("compare", "agree", "validate")  # take folders and files
 
 
@@ -30,7 +31,7 @@ def project_commands(page: str) -> list[list[str]]:
             continue
         for words in commands(block.text.replace("$M", "server/http://localhost:8000/v1#m").replace("&\n", "\n")):
             start = next((i for i, word in enumerate(words) if OURS.match(word)), None)
-            if start is not None and "..." not in words:
+            if start is not None and "..." not in words and words[0] not in NOT_OURS:
                 found.append(words[start:])
     return found
 
