@@ -15,7 +15,7 @@ LAUNCH := $(BIN)/accelerate launch --quiet --num_processes 1 --num_machines 1 --
 
 unexport PYTHONPATH
 .DEFAULT_GOAL := help
-.PHONY: help venv quickstart test test-server check format hooks bench clean
+.PHONY: help venv quickstart test test-server check format reference hooks bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ check: venv ## lint, formatting and types, as pre-commit runs them
 format: venv ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+reference: venv ## write docs/reference.md anew from the code
+	$(BIN)/python docs/make_reference.py
 
 hooks: venv ## check every commit from now on
 	$(BIN)/pre-commit install

@@ -90,6 +90,9 @@ def expected(annotation: Any) -> str:
         return "null"
     if source is typing.Literal:
         return "one of " + ", ".join(map(str, arguments))
+    if source is typing.Annotated:  # by its own words, where it has some
+        named = [each.description for each in arguments[1:] if getattr(each, "description", None)]
+        return named[0] if named else expected(arguments[0])
     if source in (types.UnionType, typing.Union):
         return " or ".join(expected(each) for each in arguments)
     if source is dict or annotation is dict:

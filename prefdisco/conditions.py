@@ -33,6 +33,7 @@ MAY_ASK = {
 FIXED = re.compile(r"fixed\(\s*(\d+)\s*\)")
 CARRIED = "{carried}"
 PERSONAL = ("{persona}", "{preferences}", "{attributes}", CARRIED)
+FIELDS = ("budget", "persona", "preferences", "attributes", "carried")
 SWAPPED, DISCOVERY, GENERIC = "swapped", "discovery", "generic"
 
 
@@ -111,17 +112,38 @@ class Condition:
 
 
 def parse_condition(name: str) -> Condition:
-    """The condition called `name`, such as "discovery" or "fixed(3)". Raises ConfigError, with the nearest name."""
+    """The condition called `name`, such as "discovery" or "fixed(3)", or that of a prompt of one's own, FILE.txt.
+
+    Raises ConfigError, with the nearest name.
+    """
     name = name.strip()
+    if name.endswith(".txt"):
+        return _own(name)
     if name in MAY_ASK:
         template = None if name == "baseline" else prompt(DISCOVERY if name == SWAPPED else name)
         return Condition(name, template, MAY_ASK[name])
     fixed = FIXED.fullmatch(name)
     if fixed and int(fixed[1]) > 0:
         return Condition(f"fixed({int(fixed[1])})", prompt("fixed"), may_ask=True, exactly=int(fixed[1]))
-    known = [*MAY_ASK, "fixed(k)"]
+    known = [*MAY_ASK, "fixed(k)", "FILE.txt"]
     nearest = "fixed(k) with k of 1 or more" if name.startswith("fixed") else _nearest(name, known)
     raise ConfigError(f"conditions: unknown condition {name!r}; did you mean {nearest}? Known: {', '.join(known)}")
+
+
+def _own(name: str) -> Condition:
+    """The condition whose prompt is the text file `name`; it may ask if the prompt says how often: `{budget}`."""
+    try:
+        template = Path(name).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"conditions: {name}: cannot be read: {error}") from None
+    try:
+        template.format(**dict.fromkeys(FIELDS, ""))
+    except (LookupError, ValueError) as error:
+        fields = ", ".join(f"{{{field}}}" for field in FIELDS)
+        raise ConfigError(
+            f"conditions: {name}: cannot be filled in ({error!r}); there are {fields}, and other braces are doubled"
+        ) from None
+    return Condition(name, template, may_ask="{budget}" in template)
 
 
 def problem_text(problem: Problem) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
+from prefdisco.extensions import Own
 from prefdisco.llm.options import RemoteOptions
 from prefdisco.loading import (
     Config,
@@ -110,7 +111,7 @@ class DataConfig(Section):
         default="selfdistill",
         description="how training examples are made; onpolicy: as it trains, see section onpolicy",
     )
-    policy: Literal[PolicyName, "self"] = Field(default="exact", description="who chooses a dialogue's questions")
+    policy: Literal[PolicyName, "self"] | Own = Field(default="exact", description="who chooses a dialogue's questions")
     belief: BeliefName = Field(
         default="exact",
         description="what the policy asks from: the exact posterior (Pocket), or a model that is "
@@ -177,7 +178,9 @@ class OnPolicyConfig(Section):
 
 class PlayConfig(Section):
     conditions: list[str] = Field(
-        default=["baseline", "discovery", "oracle"], min_length=1, description="what the agent is told and may do"
+        default=["baseline", "discovery", "oracle"],
+        min_length=1,
+        description="what the agent is told and may do; FILE.txt: a prompt of your own",
     )
     seeds: list[int] = Field(default=[0], min_length=1, description="every scenario is played once with each")
     temperature: float = Field(default=1.0, ge=0, description="sampling temperature of the agent; 0 is greedy")
@@ -189,12 +192,14 @@ class PlayConfig(Section):
     user: str = Field(
         default="passive",
         min_length=1,
-        description="who answers: passive, collaborative, nostop, forgetful or noisy (Pocket's computed person), or a "
-        "model's name",
+        description="who answers: passive, collaborative, nostop, forgetful or noisy (Pocket's computed person), a "
+        "model's name, or FILE.py:CLASS",
     )
     variant: Variant = Field(default="passive", description="how a model in the user's seat behaves")
     judge: str = Field(
-        default="exact", min_length=1, description="who grades: exact (Pocket's computed judge), or a model"
+        default="exact",
+        min_length=1,
+        description="who grades: exact (Pocket's computed judge), a model, or FILE.py:CLASS",
     )
     judge_mode: Literal["together", "separate"] = Field(
         default="together", description="a model's grades: all criteria in one call, or one call each"
@@ -272,6 +277,9 @@ class RewardConfig(Section):
         default="exact",
         description="what an answer's worth is read from: the exact posterior (Pocket), or a model that is learned "
         "from the training scenarios",
+    )
+    own: dict[Own, float] | None = Field(
+        default=None, description="further parts, FILE.py:FUNCTION, each with its weight"
     )
     least_gain: float = Field(
         default=1.0, gt=0, description="alignment points: a smaller gain of oracle over baseline counts as this much"
@@ -372,7 +380,7 @@ class ElicitConfig(Config):
     )
     train_limit: int = Field(default=5500, ge=1, description="scenarios to learn from")
     limit: int = Field(default=500, ge=1, description="scenarios to interview")
-    policies: list[PolicyName] = Field(
+    policies: list[PolicyName | Own] = Field(
         default=list(get_args(PolicyName)), min_length=1, description="who chooses the questions"
     )
     beliefs: list[BeliefName] = Field(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from prefdisco.config import ConfigError
+from prefdisco.extensions import is_own, load_own
 from prefdisco.llm.base import Model
 from prefdisco.schema import Grade, Scenario, Usage
 from prefdisco.users import is_pocket
@@ -42,13 +43,18 @@ class AnswerReader(Protocol):
 def load_judge(
     name: str, scenarios: Sequence[Scenario], model: Callable[[str], Model] | None = None, mode: str = "together"
 ) -> Judge:
-    """The judge called `name`: "exact" on Pocket scenarios, else `model(name)` grading in `mode`.
+    """The judge called `name`: "exact" on Pocket scenarios, FILE.py:CLASS, else `model(name)` grading in `mode`.
 
-    Raises ConfigError for a name that is neither.
+    Raises ConfigError for a name that is none of these.
     """
+    if is_own(name):
+        own: Judge = load_own(name, "judge")()
+        return own
     if name != "exact":
         if "/" not in name or model is None:
-            raise ConfigError(f"judge={name}: unknown judge; choose exact (Pocket), or a model: provider/name")
+            raise ConfigError(
+                f"judge={name}: unknown judge; choose exact (Pocket), a model: provider/name, or FILE.py:CLASS"
+            )
         from prefdisco.llm_judges import LLMJudge
         from prefdisco.tasks.checkers import check_ready
 

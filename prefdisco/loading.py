@@ -255,11 +255,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _inherited(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A recipe's content over that of the recipe beside it which its `extends` names, and so on."""
+    """A recipe's content over that of the one which its `extends` names, beside it or shipped, and so on."""
     content = _read(path)
     if "extends" not in content:
         return content
     parent = path.with_name(f"{content.pop('extends')}.yaml")
+    if not parent.is_file() and (shipped := _folder(Recipe.folder) / parent.name).is_file():
+        parent = shipped
     if parent in (*seen, path):
         raise ConfigError(f"{path}: extends: {parent.stem} extends it in turn")
     if not parent.is_file():

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from prefdisco.config import ConfigError
+from prefdisco.extensions import is_own, load_own
 from prefdisco.llm.base import Model
 from prefdisco.schema import Message, Scenario, Usage
 
@@ -58,15 +59,20 @@ class TransparentUser(Protocol):
 def load_user(
     name: str, scenarios: Sequence[Scenario], model: Callable[[str], Model] | None = None, variant: str = "passive"
 ) -> User:
-    """The user called `name`: one of POCKET_USERS or LAPSING on Pocket scenarios, else `model(name)` playing `variant`.
+    """The user called `name`: one of POCKET_USERS or LAPSING on Pocket scenarios, FILE.py:CLASS, else `model(name)` as
+    `variant`.
 
-    Raises ConfigError for a name that is neither.
+    Raises ConfigError for a name that is none of these.
     """
+    if is_own(name):
+        own: User = load_own(name, "user")()
+        return own
     computed = (*POCKET_USERS, *LAPSING)
     if name not in computed:
         if "/" not in name or model is None:
             raise ConfigError(
-                f"user={name}: unknown user; choose {', '.join(computed)} (Pocket), or a model: provider/name"
+                f"user={name}: unknown user; choose {', '.join(computed)} (Pocket), a model: provider/name, or "
+                "FILE.py:CLASS"
             )
         from prefdisco.llm_users import LLMUser
 

@@ -38,6 +38,8 @@ class World:
         known = belief_of(belief, self.scenarios, self.scenarios, "data.belief")
         try:
             return get_policy(name, known, budget, cost)
+        except ConfigError:
+            raise
         except ValueError as error:
             raise ConfigError(f"data.policy={name}: {error}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ class BuildConfig(Config):
     @property
     def folder(self) -> Path:
         """Where the benchmark goes."""
-        return Path(self.run or f"runs/build-{self.task}")
+        name = re.sub(r"[^\w.-]+", "-", self.task)
+        return Path(self.run or f"runs/build-{name}")
 
     @property
     def decisive(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from prefdisco.extensions import is_own, load_own
 from prefdisco.schema import Preference, Scenario
 
 Answered = Sequence[tuple[str, str | None]]
@@ -59,8 +60,8 @@ class Policy(Protocol):
         ...
 
 
-class _Policy:
-    """Replays the answers, checks budget and cost, and leaves the choice to `choose`."""
+class BudgetedPolicy:
+    """Replays the answers, checks budget and cost, and leaves the choice to `choose`. The base of policies."""
 
     name = ""
 
@@ -84,7 +85,7 @@ class _Policy:
         return gains if max(gains.values(), default=0.0) - self.cost > WORTHLESS else {}
 
 
-class RandomPolicy(_Policy):
+class RandomPolicy(BudgetedPolicy):
     """Any candidate attribute that was not asked yet."""
 
     name = "random"
@@ -94,7 +95,7 @@ class RandomPolicy(_Policy):
         return random.Random(f"{seed}/{scenario.id}/{left}").choice(open_) if open_ else None
 
 
-class FixedPolicy(_Policy):
+class FixedPolicy(BudgetedPolicy):
     """The same list for everybody: candidates by their gain before any answer."""
 
     name = "fixed"
@@ -105,7 +106,7 @@ class FixedPolicy(_Policy):
         return best(first, among=open_) if open_ else None
 
 
-class UncertaintyPolicy(_Policy):
+class UncertaintyPolicy(BudgetedPolicy):
     """The attribute of which it is least certain whether it matters."""
 
     name = "uncertainty"
@@ -116,7 +117,7 @@ class UncertaintyPolicy(_Policy):
         return best(unsure, among=open_) if open_ else None
 
 
-class ExpectedValuePolicy(_Policy):
+class ExpectedValuePolicy(BudgetedPolicy):
     """The question of the highest gain, one step ahead."""
 
     name = "expected_value"
@@ -126,7 +127,7 @@ class ExpectedValuePolicy(_Policy):
         return best(gains, among=gains) if gains else None
 
 
-class _SearchingPolicy(_Policy):
+class _SearchingPolicy(BudgetedPolicy):
     """A policy whose choice is costly and depends on the belief alone: made once for each belief."""
 
     def __init__(self, factory: BeliefFactory, budget: int, cost: float) -> None:
@@ -179,7 +180,7 @@ class TwoStepPolicy(_SearchingPolicy):
         return best(values, among=values)
 
 
-POLICIES: dict[str, Callable[[BeliefFactory, int, float], _Policy]] = {
+POLICIES: dict[str, Callable[[BeliefFactory, int, float], BudgetedPolicy]] = {
     policy.name: policy
     for policy in (
         RandomPolicy,
@@ -193,15 +194,19 @@ POLICIES: dict[str, Callable[[BeliefFactory, int, float], _Policy]] = {
 
 
 def get_policy(name: str, belief_factory: BeliefFactory, budget: int = 5, cost: float = 0.0) -> Policy:
-    """A policy by its name in POLICIES; `exact` is exact for one and two questions: it looks two steps ahead.
+    """A policy by its name in POLICIES, or FILE.py:CLASS, a class that is called as those in POLICIES are.
+
+    `exact` is exact for one and two questions: it looks two steps ahead.
 
     `cost` is in alignment points a question. Raises ValueError for an unknown name or a negative number.
     """
-    if name not in POLICIES:
+    if name not in POLICIES and not is_own(name):
         raise ValueError(f"elicitation: unknown policy {name!r}; choose one of {', '.join(POLICIES)}")
     if budget < 0 or cost < 0:
         raise ValueError(f"elicitation: budget and cost must not be negative, got budget={budget}, cost={cost}")
-    return POLICIES[name](belief_factory, budget, cost)
+    maker = load_own(name, "policy") if is_own(name) else POLICIES[name]
+    policy: Policy = maker(belief_factory, budget, cost)
+    return policy
 
 
 def best(gains: dict[str, float], among: Iterable[str]) -> str:

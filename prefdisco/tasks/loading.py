@@ -3,6 +3,7 @@
 load_problems("math500", limit=100)                      # the Hub
 load_problems("math500", path="math500.jsonl")           # a local copy
 load_problems("file", path="questions.parquet")          # the task is guessed from the fields
+load_problems("percent.py:problems")                     # your own: a function that returns them, or a Task
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from prefdisco.config import ConfigError
+from prefdisco.extensions import is_own, load_own
 from prefdisco.hashing import stable_seed
 from prefdisco.schema import DataError, Problem
 from prefdisco.tasks.registry import FILE, TASKS, Task, find_task, guess
@@ -33,13 +35,16 @@ def load_problems(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit={limit}: expected at least 1")
-    if path is None:
+    own = load_own(task, "task") if is_own(task) else None
+    if callable(own):
+        problems = list(own())
+    elif path is None:
         if task == FILE:
             raise ConfigError("task=file: needs a file: task=file path=FILE.jsonl (or .parquet)")
-        chosen = find_task(task)
+        chosen = own or find_task(task)
         problems = _problems(_hub_rows(chosen, online), chosen)
     else:
-        problems = _problems(_file_rows(Path(path)), None if task == FILE else find_task(task))
+        problems = _problems(_file_rows(Path(path)), None if task == FILE else own or find_task(task))
     if not problems:
         raise DataError(f"{path or task}: has no rows")
     if limit is None or limit >= len(problems):

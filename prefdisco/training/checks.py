@@ -7,6 +7,7 @@ Joined without borders, or through layers that carry a state, dialogues would se
 
 from __future__ import annotations
 
+from functools import reduce
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,14 +16,16 @@ from accelerate.utils import is_deepspeed_available
 from transformers import PreTrainedConfig
 from trl import SFTConfig
 
+from prefdisco.complaints import keys_of
 from prefdisco.config import ConfigError, RLRecipe, SFTRecipe, TrainRecipe
+from prefdisco.extensions import is_own, load_own
 from prefdisco.training.processes import strategy
 from prefdisco.users import LAPSING, POCKET_USERS
 
 SEPARATED = {"full_attention", "sliding_attention"}  # kinds of layers whose masks know the borders
 
 # objective -> sections, or single keys of them, that it does not look at
-QUESTIONS = ("question", "information", "credit", "discount", "outcome", "belief")
+QUESTIONS = ("question", "information", "belief")
 NO_MEANING = {"grpo": ("tpo",), "tpo": ("constraint", "watch", *(f"reward.{name}" for name in QUESTIONS))}
 
 
@@ -88,11 +91,22 @@ def check_model(recipe: TrainRecipe) -> None:
         )
 
 
+def check_own(recipe: TrainRecipe) -> None:
+    """Raise ConfigError for a part of one's own, FILE.py:NAME, that is not there."""
+    for key in keys_of(type(recipe)):
+        value = reduce(getattr, key.split("."), recipe)
+        for name in value if isinstance(value, dict) else [value]:
+            if isinstance(name, str) and is_own(name):
+                load_own(name, f"{recipe.where(key)}: {key}")
+
+
 def check_world(recipe: TrainRecipe, key: str, belief: str) -> None:
-    """Raise ConfigError where scenarios of a file are to be played with parts that only Pocket has.
+    """Raise ConfigError where scenarios of a file are to be played with parts that only Pocket has, or one's own parts
+    are not there.
 
     `belief` is what the configuration's `key` asks for.
     """
+    check_own(recipe)
     if recipe.scenarios.source.partition(":")[0] == "pocket":
         return
     for part, value, computed in (

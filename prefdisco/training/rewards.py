@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from prefdisco.config import RewardConfig
+from prefdisco.config import ConfigError, RewardConfig
+from prefdisco.extensions import load_own
 from prefdisco.schema import Episode
 from prefdisco.training.references import Reference
 
@@ -57,14 +58,20 @@ def form(episode: Episode, reference: Reference) -> float:
 
 
 def parts(reward: RewardConfig) -> dict[str, tuple[Part, float]]:
-    """Name, as it is logged -> the part and its weight."""
-    return {
+    """Name, as it is logged -> the part and its weight. Raises ConfigError for an own part that cannot be had."""
+    found: dict[str, tuple[Part, float]] = {
         "correctness": (correctness, reward.correctness),
         "alignment": (gated_alignment if reward.gate else alignment, reward.alignment),
         "overcorrection": (overcorrection, reward.overcorrection),
         "questions": (questions, reward.question),
         "format": (form, reward.format),
     }
+    for own, weight in (reward.own or {}).items():
+        name = own.rpartition(":")[2]
+        if name in found:
+            raise ConfigError(f"reward.own={own}: there is a part {name} already; give the function another name")
+        found[name] = (load_own(own, "reward.own"), weight)
+    return found
 
 
 def earned(episode: Episode, reference: Reference, reward: RewardConfig) -> float:
