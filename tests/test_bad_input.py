@@ -325,9 +325,10 @@ FULL = "the disk is full; free some space and run the same command again"
     ("room", "where", "left"),
     [
         ({"syncs": 0}, "out/config.yaml", []),
-        ({"records": 0}, "out/episodes.jsonl", ["out/config.yaml", "out/episodes.jsonl"]),
-        ({"records": 2}, "out/episodes.jsonl", ["out/config.yaml", "out/episodes.jsonl"]),
-        ({"syncs": 1}, "out/summary.json", ["out/config.yaml", "out/episodes.jsonl"]),
+        ({"records": 0}, "out/episodes.jsonl", ["out/agent.json", "out/config.yaml", "out/episodes.jsonl"]),
+        ({"records": 2}, "out/episodes.jsonl", ["out/agent.json", "out/config.yaml", "out/episodes.jsonl"]),
+        ({"syncs": 1, "records": 0}, "out/agent.json", ["out/config.yaml"]),
+        ({"syncs": 2}, "out/summary.json", ["out/agent.json", "out/config.yaml", "out/episodes.jsonl"]),
     ],
 )
 def test_a_full_disk_leaves_whole_records_and_the_same_command_goes_on(
