@@ -58,6 +58,7 @@ from prefdisco.schema import Episode, Message, Scenario, Tokens
 from prefdisco.training import rl
 from prefdisco.training.grpo import DialogueTrainer
 from prefdisco.training.references import Reference
+from prefdisco.training.rollouts import Wanted
 from prefdisco.users import Reply
 from prefdisco.world import World, world_of
 
@@ -162,7 +163,7 @@ class Playing:
     def __init__(self, setting: Setting) -> None:
         self.agent = LocalModel(*load(setting.model), setting.episodes)
         self.rollouts: Any = rl.trainer_of(setting.recipe, setting.known, setting.world).rollout_func
-        self.wanted = [(scenario, seed) for scenario in setting.scenarios for seed in range(8)]
+        self.wanted = [Wanted(scenario, seed) for scenario in setting.scenarios for seed in range(8)]
         self.episodes: list[Episode] = []
 
     def __call__(self) -> int:

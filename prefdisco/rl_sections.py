@@ -11,8 +11,15 @@ from prefdisco.extensions import Own
 from prefdisco.loading import Section
 
 
+class RolloutMix(Section):
+    """What is played beside discovery, so that it is not forgotten. Shares of the rows that rounds are drawn from."""
+
+    plain: float = Field(default=0.0, ge=0, lt=1, description="share of plain problems (baseline)")
+    oracle: float = Field(default=0.0, ge=0, lt=1, description="share of problems whose prompt states the profile")
+
+
 class RolloutConfig(Section):
-    """How the episodes to learn from are played, under discovery; `trainer` says how many (docs/rl.md)."""
+    """How the episodes to learn from are played, most of them under discovery; `trainer` says how many (docs/rl.md)."""
 
     budget: int = Field(default=5, ge=0, description="questions allowed in an episode")
     temperature: float = Field(default=1.0, gt=0, description="sampling temperature; the loss uses it too")
@@ -23,6 +30,7 @@ class RolloutConfig(Section):
         ge=1,
         description="turns that are drafted where the agent may ask; the one expected to bring most is taken",
     )
+    mix: RolloutMix = RolloutMix()
     engine: Literal["local", "colocate", "server"] = Field(
         default="local", description="what generates: the trained model itself, vLLM beside it, a vLLM server"
     )
@@ -43,6 +51,11 @@ class RewardConfig(Section):
     format: float = Field(default=0.5, ge=0, description="price of a turn that cannot be read or was cut off")
     information: float = Field(
         default=2.0, ge=0, description="weight of what a question was worth, for the tokens of each question; 0: off"
+    )
+    imitation: float = Field(
+        default=0.0,
+        ge=0,
+        description="with drafts: what every turn that is taken earns, whatever the others; holds what is good already",
     )
     belief: BeliefName = Field(
         default="exact",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
@@ -14,15 +15,17 @@ from prefdisco.config import RewardConfig
 from prefdisco.dialogue import play
 from prefdisco.grading import graded
 from prefdisco.judges import Verdict
-from prefdisco.llm.base import Conversation, ModelError, Sampling
+from prefdisco.llm.base import Completion, Conversation, ModelError, Sampling, Usage
 from prefdisco.llm.local import LocalModel
+from prefdisco.llm.rows import Row
 from prefdisco.llm.scripted import ScriptedModel
 from prefdisco.llm.tokens import Draft
 from prefdisco.pocket.attributes import ATTRIBUTES
 from prefdisco.pocket.belief import belief
 from prefdisco.pocket.scenarios import scenarios
 from prefdisco.pocket.users import attribute_of
-from prefdisco.protocol import SplitThinking, Turn, format_final, format_question, parse_turn
+from prefdisco.pocket.writer import write
+from prefdisco.protocol import SplitThinking, Turn, format_final, format_question, parse_turn, split_thinking
 from prefdisco.schema import Message, Scenario
 from prefdisco.training.candidates import Deliberation
 from prefdisco.training.references import Reference
@@ -51,13 +54,16 @@ def about(question: str) -> str | None:
 
 
 def loss(text: str, **reward: float) -> float:
-    return deliberation(ScriptedModel([]), **reward).loss(parse_turn(text))
+    read = split_thinking(text)
+    return deliberation(ScriptedModel([]), **reward).loss(parse_turn(read.visible), read)
 
 
 def test_a_question_loses_what_the_best_one_would_bring_beyond_it() -> None:
     for name, gain in START.gains().items():
         assert loss(format_question(name)) == pytest.approx((gain - GAINS[0]) / 2)
     assert loss(format_question("weather"), question=0.01) == pytest.approx(-0.01 - (GAINS[0] / 2 - 0.01))
+    best = format_question(max(START.gains(), key=lambda name: START.gains()[name]))
+    assert loss(f"<think>So.</think><think>Or</think>{best}", format=0.3) == loss(f"<think>So.</think>{best}") - 0.3
 
 
 def test_an_answer_loses_all_questions_that_were_left_and_worth_their_price() -> None:
@@ -73,13 +79,13 @@ def test_the_best_draft_is_taken_and_earns_what_it_is_beyond_their_mean(base: Lo
     rewards: list[float] = []
 
     class Spy(Deliberation):
-        def loss(self, turn: Turn) -> float:
-            losses.append(super().loss(turn))
+        def loss(self, turn: Turn, read: SplitThinking) -> float:
+            losses.append(super().loss(turn, read))
             return losses[-1]
 
-        async def answered(self, draft: Draft, read: SplitThinking, turn: Turn) -> float:
-            rewards.append(await super().answered(draft, read, turn))
-            return rewards[-1]
+        async def answered(self, draft: Draft, read: SplitThinking, turn: Turn) -> tuple[float, bool]:
+            rewards.append((await super().answered(draft, read, turn))[0])
+            return rewards[-1], True
 
     both = deliberation(base, 2, Spy)
     sampling = Sampling(temperature=1.0, max_tokens=96)
@@ -101,6 +107,79 @@ def test_the_best_draft_is_taken_and_earns_what_it_is_beyond_their_mean(base: Lo
     verdict = asyncio.run(graded(episode, SCENARIO, world_of([SCENARIO]).judge))
     asked_for = RewardConfig(question=0.0, information=2.0)
     assert earned(verdict, KNOWN, asked_for) == pytest.approx(max(rewards))
+
+
+class Written:
+    """An agent whose drafts are given."""
+
+    name = "written"
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = texts
+
+    async def drafts(self, conversation: Conversation, samplings: Any) -> list[Draft]:
+        row = Row([], Sampling(), 1)
+        return [Draft(Completion(f"<think>So.</think>{text}", "stop", Usage()), [], row) for text in self.texts]
+
+    def adopt(self, conversation: Conversation, draft: Draft) -> Completion:
+        return draft.completion
+
+
+def credit(condition: str, *texts: str, scaled: bool = False, **reward: float) -> float:
+    """What the best of these drafts earns; an answer is judged for what it says, whatever is in its text."""
+    settings = RewardConfig(**{"question": 0.0, "information": 2.0, **reward})
+    budget = parse_condition(condition).questions(1)
+    agent: Any = Written(*texts)
+    world = world_of([SCENARIO])
+    both = Deliberation(agent, world, SCENARIO, START, about, KNOWN, settings, len(texts), budget, scaled, condition)
+    asyncio.run(both.complete(Conversation([]), Sampling()))
+    return both.credits[0]
+
+
+RIGHT, KIND, WRONG = (
+    write(SCENARIO.problem, {}, random.Random(0)),
+    write(SCENARIO.problem, {p.attribute: p.value for p in SCENARIO.profile}, random.Random(0)),
+    write(SCENARIO.problem, {}, random.Random(0), slip=random.Random(1)),
+)
+
+
+def test_scaled_credits_are_in_standard_deviations_and_do_not_fade() -> None:
+    best = max(START.gains(), key=lambda name: START.gains()[name])
+    asked = [format_question(name) for name in ("weather", best, "weather", "weather")]
+    assert credit("discovery", *asked) == pytest.approx(2 * 0.75 * GAINS[0] / 2)
+    assert credit("discovery", *asked, scaled=True) == pytest.approx(2 * 1.5, rel=0.02)
+    assert credit("discovery", *asked[:1], scaled=True) == credit("discovery", *asked[2:], scaled=True) == 0
+    answers = [format_final(text) for text in (RIGHT, KIND)]
+    apart = credit("oracle", *answers)
+    assert apart > 0.1 and credit("oracle", *answers, scaled=True) == pytest.approx(0.5**0.5, rel=0.02)
+
+
+def test_a_wrong_answer_teaches_nothing_even_where_it_is_the_best() -> None:
+    worse = unformed(WRONG)
+    assert credit("oracle", format_final(WRONG), format_final(RIGHT)) > 0.2
+    assert (
+        credit("oracle", format_final(WRONG), worse) == 0 == credit("oracle", format_final(WRONG), worse, scaled=True)
+    )
+
+
+def unformed(text: str) -> str:
+    """The same without the form of an answer: it costs `reward.format`."""
+    return format_question(text)
+
+
+def test_imitation_is_earned_by_all_that_is_taken_but_a_wrong_answer() -> None:
+    asked = format_question(max(START.gains(), key=lambda name: START.gains()[name]))
+    assert credit("discovery", asked, asked, imitation=0.7) == 0.7
+    assert credit("discovery", asked, format_question("weather"), imitation=0.7) == pytest.approx(0.7 + GAINS[0] / 2)
+    assert credit("oracle", format_final(RIGHT), imitation=0.7) == 0.7
+    assert credit("oracle", format_final(WRONG), imitation=0.7) == 0
+
+
+def test_a_plain_problem_earns_nothing_by_pleasing_somebody_unknown() -> None:
+    answers = [format_final(text) for text in (RIGHT, KIND)]
+    assert credit("baseline", *answers) == 0 < credit("oracle", *answers)
+    assert credit("baseline", RIGHT, format_final(RIGHT)) == 0  # no form is asked there
+    assert credit("baseline", format_final(RIGHT), format_final(WRONG)) == pytest.approx(0.25)
 
 
 class DeadJudge:

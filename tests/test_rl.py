@@ -152,6 +152,28 @@ def test_with_drafts_the_advantage_of_a_turn_is_its_credit(tmp_path: Path) -> No
     assert sum(credit > 0 for line in inputs for credit in line["rollout"].credits) > 8
 
 
+def test_plain_and_told_problems_are_played_beside_the_dialogues(tmp_path: Path) -> None:
+    words = ["rollout.mix.plain=0.4", "rollout.mix.oracle=0.2", "rollout.candidates=2", "reward.correctness=1"]
+    trainer = rl.trainer_of(recipe(tmp_path, *words, "trainer.per_device_train_batch_size=16"), KNOWN)
+    rows = [prompt["prompt"] for prompt in trainer.train_dataset]
+    kinds = [row[0]["condition"] for row in rows]
+    assert [kinds.count(kind) for kind in ("discovery", "baseline", "oracle")] == [8, 8, 4]
+    assert len({(row[0]["scenario_id"], row[0]["condition"]) for row in rows}) == 20
+    assert all((row[0]["role"] == "user") == (row[0]["condition"] == "baseline") for row in rows)
+    inputs, _ = batch_of(trainer)
+    played = {kind: [line["rollout"] for line in inputs if line["rollout"].episode.condition == kind] for kind in kinds}
+    assert all(not each.episode.questions and len(each.credits) == 1 for each in played["baseline"] + played["oracle"])
+    assert any(each.credits[0] > 0 for each in played["baseline"])
+    assert sum(len(each.episode.questions) for each in played["discovery"]) > len(played["discovery"])
+    logged = trainer._metrics["train"]
+    assert 0 < logged["episodes/baseline_accuracy"][0] <= 1 and logged["episodes/questions"][0] > 1
+    named = {each.__name__: each for each in rewards.reward_functions(trainer.reward)}
+    rollouts = [line["rollout"] for line in inputs]
+    for name, values in ((name, function(rollout=rollouts)) for name, function in named.items()):
+        missing = {each.episode.condition for each, value in zip(rollouts, values, strict=True) if value is None}
+        assert missing == ({"baseline"} if name in ("alignment", "overcorrection") else set())
+
+
 def test_the_multiplier_is_the_weight_of_a_right_answer_in_the_next_step(tmp_path: Path) -> None:
     trainer = rl.trainer_of(recipe(tmp_path, "reward.information=0", "constraint.rate=1"), KNOWN)
     held = trainer.multiplier
@@ -394,6 +416,7 @@ def test_two_processes_play_and_learn_the_same(tmp_path: Path) -> None:
             ["trainer.loss_type=vespo"],
             "trainer.loss_type=vespo: needs one advantage a sequence; set reward",
         ),
+        (["rollout.candidates=2", "trainer.scale_rewards=batch"], "drafts are compared with each other, in no batch"),
         (["model=runs/nowhere/checkpoint"], "no such checkpoint; train it first with recipe=nowhere"),
         (["scenarios.source=file.jsonl"], "eval.user=passive: only Pocket's is computed, not that of file.jsonl"),
         (

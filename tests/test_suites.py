@@ -11,6 +11,7 @@ import pytest
 from prefdisco.config import ConfigError, EvaluateConfig, RLRecipe, SFTRecipe, load
 from prefdisco.files import RunError
 from prefdisco.suites import Suite, run_suite, script, steps, table
+from prefdisco.suites.curve import places, save_curve
 
 # Stands for `accelerate launch train/sft.py`: says what it was asked, and fails when told to.
 FAKE = """
@@ -108,6 +109,19 @@ def test_evaluations_are_played_with_every_result_and_with_models_that_are_there
         "run=runs/both/good-0/heldout",
     ]  # fmt: skip
     assert found[2][1][4] == "agent=pocket-base"
+
+
+def test_a_suite_may_end_in_a_curve_over_a_key_of_its_runs(make: Path) -> None:
+    curve = ["curve.x=share", 'curve.y=["share of the ceiling\'s gain %", questions]']
+    folder = run_suite(suite(make, *curve))
+    picture = (folder / "figures" / "curve.svg").read_text()
+    assert "share of the ceiling's gain %" in picture and (folder / "figures" / "curve.png").stat().st_size > 5000
+    assert places(suite(make, "curve.x=share")) == {"good": 80.0, "from_good": 90.0}
+    assert places(suite(make, "curve.x=share", "words=[share=7]")) == {"good": 80.0, "from_good": 90.0}
+    assert places(suite(make, "curve.x=share", "only=[good]")) == {"good": 80.0}
+    assert save_curve(suite(make, *curve, "only=[good]"), {}) is None
+    with pytest.raises(ConfigError, match=r"train.from_good: model=.* is no number, and curve.x names it"):
+        steps(suite(make, "curve.x=model"))
 
 
 @pytest.mark.parametrize(

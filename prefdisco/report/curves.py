@@ -26,6 +26,7 @@ PANELS: dict[str, tuple[tuple[str, str, float], ...]] = {
     "normalized alignment and accuracy (%)": (
         ("episodes/normalized", "normalized alignment", 100),
         ("episodes/accuracy", "accuracy", 100),
+        ("episodes/baseline_accuracy", "baseline accuracy", 100),
     ),
     "questions": (("episodes/questions", "questions asked", 1),),
     "discovery (%)": (

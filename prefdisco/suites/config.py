@@ -11,11 +11,18 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from prefdisco.files import RunError
-from prefdisco.loading import ConfigError, Named
+from prefdisco.loading import ConfigError, Named, Section
 
 CHECKPOINT = "checkpoint"
 EVALUATE = (sys.executable, "-m", "prefdisco.cli", "evaluate")
 Step = tuple[Path, list[str]]  # the folder that a command fills, and the command
+
+
+class Curve(Section):
+    """The figure of a suite of trainings, figures/curve.png: what became of them over a key that they differ in."""
+
+    x: str = Field(default="", description="a key in the runs' words, such as reward.question; empty: no figure")
+    y: list[str] = Field(default=[], description="rows of the table, a panel each")
 
 
 class Suite(Named):
@@ -47,6 +54,7 @@ class Suite(Named):
     differences: list[str] = Field(
         default=[], description="rows of an agent's table: MEASURE of A - B, with A, B as EVALUATION:CONDITION"
     )
+    curve: Curve = Curve()
     launch: list[str] = Field(default=["accelerate", "launch"], description="what starts a training")
     only: list[str] = Field(default=[], description="the runs to make; all if empty")
 

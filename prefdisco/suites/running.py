@@ -11,17 +11,21 @@ from prefdisco.files import RunError, atomic_write
 from prefdisco.report.cells import markdown
 from prefdisco.suites.agents import agent_steps, agent_tables, made, note
 from prefdisco.suites.config import Step, Suite, check, complete
+from prefdisco.suites.curve import places, save_curve
 from prefdisco.suites.trainings import table, training_steps
 
 
 def steps(suite: Suite) -> list[Step]:
     """The commands in order, each with the folder that it fills. ConfigError for what the suite does not have."""
     check(suite, "parts", "evaluation", list(suite.evaluations))
-    return training_steps(suite) if suite.train else agent_steps(suite)
+    if not suite.train:
+        return agent_steps(suite)
+    places(suite)
+    return training_steps(suite)
 
 
 def run_suite(suite: Suite) -> Path:
-    """Make what is missing, write `table.md` and `table.json`, print the tables; returns the suite's folder.
+    """Make what is missing, write `table.md`, `table.json` and the curve, print the tables; returns the suite's folder.
 
     Raises RunError for the first command that fails; what is complete stays.
     """
@@ -40,6 +44,7 @@ def run_suite(suite: Suite) -> Path:
     if suite.train:
         rows, data = table(suite)
         tables = [markdown(rows)]
+        save_curve(suite, data)
     else:
         tables, data = agent_tables(suite)
     folder = Path(suite.run)

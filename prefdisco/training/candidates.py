@@ -4,11 +4,18 @@ What a question is expected to bring is known before it is asked, from a belief 
 the judge says. So the drafts of a turn can be compared at one and the same place, and neither the person nor what
 was said before is in the difference:
 
-    q(question about a) = E[rise of the expected alignment | a is asked] - price      a known answer brings nothing
-    loss(question)      = q(question) - max(0, best q)                                in units of the attainable gain
-    loss(answer)        = -(the best q that are above 0, as many as questions are left, added up)
-    credit              = information * (loss(taken) - mean loss of the drafts)       where the agent may still ask
-                        + reward(taken) - mean reward of the drafts that answer       where the taken one answers
+    q(question about a) = E[rise of the expected alignment | a is asked] - price      a known answer brings nothing;
+                          less the price of its form, where its thinking cannot be read
+    loss(question)   = q(question) - max(0, best q)                                in units of the attainable gain
+    loss(answer)     = -(the best q that are above 0, as many as questions are left, added up)
+    credit           = imitation
+                     + information * (loss(taken) - mean loss of the drafts)       where the agent may still ask
+                     + reward(taken) - mean reward of the drafts that answer       where the taken one answers
+                     0                                                             where a wrong answer is taken
+
+Where they are `scaled`, each of the two differences is divided by the standard deviation of what was compared, as GRPO
+does with a group: then the best of several is learned as firmly where little is at stake, and does not fade as drafts
+become alike.
 
 The credit is the advantage of the turn's tokens. It is never below 0: this is best-of-n distillation, a step of expert
 iteration (Anthony et al., 2017) at every turn, with the weights of a policy gradient whose baseline is the mean of the
@@ -20,7 +27,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from statistics import fmean
+from statistics import fmean, stdev
 
 from prefdisco.config import RewardConfig
 from prefdisco.elicitation.policies import Belief
@@ -31,7 +38,7 @@ from prefdisco.llm.base import Completion, Conversation, ModelError, Sampling
 from prefdisco.llm.tokens import Draft, TokenModel
 from prefdisco.protocol import SplitThinking, Turn, parse_turn, split_thinking
 from prefdisco.schema import Episode, Message, Scenario
-from prefdisco.training.credit import heard
+from prefdisco.training.credit import TINY, heard
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import earned
 from prefdisco.users import STOP, Reply
@@ -56,7 +63,10 @@ class Deliberation:
         reward: RewardConfig,
         count: int,
         budget: int,
+        scaled: bool = False,
+        condition: str = DISCOVERY,
     ) -> None:
+        self.scaled, self.condition = scaled, condition
         self.agent, self.world, self.scenario, self.belief, self.asked = agent, world, scenario, belief, asked
         self.reference, self.reward, self.count, self.left = reference, reward, count, budget
         self.name = agent.name
@@ -69,16 +79,19 @@ class Deliberation:
         drafts = await self.agent.drafts(conversation, samplings)
         read = [split_thinking(draft.completion.text) for draft in drafts]
         turns = [parse_turn(split.visible) for split in read]
-        credit, best = 0.0, list(range(len(drafts)))
+        credit, best = self.reward.imitation, list(range(len(drafts)))
         if self.left:
-            losses = [self.loss(turn) for turn in turns]
+            losses = [self.loss(*each) for each in zip(turns, read, strict=True)]
             best = [place for place, loss in enumerate(losses) if loss == max(losses)]
-            credit += self.reward.information * (max(losses) - fmean(losses))
+            credit += self.reward.information * beyond(losses, self.scaled)
         taken = best[0]
         if not self.left or turns[taken].kind != "question":
-            rewards = await asyncio.gather(*(self.answered(drafts[i], read[i], turns[i]) for i in best))
-            taken = best[rewards.index(max(rewards))]
-            credit += max(rewards) - fmean(rewards)
+            answers = await asyncio.gather(*(self.answered(drafts[i], read[i], turns[i]) for i in best))
+            rewards, right = [reward for reward, _ in answers], [correct for _, correct in answers]
+            place = rewards.index(max(rewards))
+            taken = best[place]
+            self.right += right
+            credit = credit + beyond(rewards, self.scaled) if right[place] else 0.0
         self.credits.append(credit)
         return self.agent.adopt(conversation, drafts[taken])
 
@@ -89,34 +102,41 @@ class Deliberation:
         self.belief = heard(self.belief, scenario, question, reply.revealed, self.asked)
         return reply
 
-    def loss(self, turn: Turn) -> float:
-        """What a drafted turn loses against the best question; 0 is the best."""
+    def loss(self, turn: Turn, read: SplitThinking) -> float:
+        """What a drafted turn loses against the best question; 0 is the best. An answer's form is in its reward."""
         price, gains = self.reward.question * self.reference.unit, self.belief.gains()
         if turn.kind != "question":
             return -worth(gains, price, self.left) / self.reference.unit
         gain = gains.get(self.asked(turn.text) or "", 0.0)
-        return (gain - price - worth(gains, price, 1)) / self.reference.unit
+        form = 0.0 if read.well_formed else self.reward.format
+        return (gain - price - worth(gains, price, 1)) / self.reference.unit - form
 
-    async def answered(self, draft: Draft, read: SplitThinking, turn: Turn) -> float:
-        """The reward of an episode that ends with this draft, whatever was asked before. Raises ModelError where the
-        judge failed."""
+    async def answered(self, draft: Draft, read: SplitThinking, turn: Turn) -> tuple[float, bool]:
+        """The reward of an episode that ends with this draft, whatever was asked before, and whether it is right.
+        Raises ModelError where the judge failed."""
         scenario = self.scenario
+        well_finished = turn.kind == "final" or (self.condition != DISCOVERY and turn.kind != "question")
         episode = Episode(
             scenario_id=scenario.id,
             problem_id=scenario.problem.id,
             persona_id=scenario.persona.id,
-            condition=DISCOVERY,
+            condition=self.condition,
             seed=0,
             response=turn.text,
-            malformed_turns=int(turn.kind != "final" or not read.well_formed),
+            malformed_turns=int(not well_finished or not read.well_formed),
             truncated=draft.completion.finish == "length",
             weights={preference.attribute: preference.weight for preference in scenario.profile},
         )
         verdict = await graded(episode, scenario, self.world.judge)
         if verdict.error is not None:
             raise ModelError(verdict.error)
-        self.right.append(bool(verdict.correct))
-        return earned(verdict, self.reference, self.reward)
+        return earned(verdict, self.reference, self.reward), bool(verdict.correct)
+
+
+def beyond(values: Sequence[float], scaled: bool) -> float:
+    """How far the best lies above the mean; `scaled`: in standard deviations."""
+    above = max(values) - fmean(values)
+    return above / (stdev(values) + TINY) if scaled and len(values) > 1 else above
 
 
 def worth(gains: Mapping[str, float], price: float, most: int) -> float:

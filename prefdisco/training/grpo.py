@@ -30,8 +30,8 @@ from prefdisco.training.watch import Collapse, Watch
 UNSCORED = "All reward functions returned None"  # TRL prints all of such an episode; we count it
 SHOWN = (
     "reward", "episodes/normalized", "episodes/accuracy", "episodes/questions", "episodes/precision",
-    "episodes/recall", "episodes/error", "episodes/truncated", "drafts/accuracy", "entropy", "kl",
-    "constraint/multiplier",
+    "episodes/recall", "episodes/error", "episodes/truncated", "drafts/accuracy", "episodes/baseline_accuracy",
+    "entropy", "kl", "constraint/multiplier",
 )  # fmt: skip
 
 HELD_OUT = (

@@ -156,6 +156,11 @@ def settings(recipe: RLRecipe) -> GRPOConfig:
                 f"{recipe.where(f'trainer.{key}')}: trainer.{key}={value}: needs one advantage a "
                 "sequence; set reward.information=0 rollout.candidates=1"
             )
+    if rollout.candidates > 1 and arguments.scale_rewards == "batch":
+        raise ConfigError(
+            f"{recipe.where('trainer.scale_rewards')}: trainer.scale_rewards=batch: drafts are compared with each "
+            "other, in no batch; choose group or none"
+        )
     return arguments
 
 

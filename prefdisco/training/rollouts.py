@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from prefdisco.bootstrap import SMALLEST
 from prefdisco.conditions import parse_condition
@@ -37,7 +38,17 @@ from prefdisco.training.rewards import alignment
 from prefdisco.users import TransparentUser
 from prefdisco.world import World
 
+BASELINE, ORACLE = "baseline", "oracle"
+LEAST_DIALOGUES = 0.05  # of the rows, whatever the mix
 MOST_FAILED = 0.5  # of a step's episodes; more is a fault of the surroundings, and there is nothing to learn
+
+
+class Wanted(NamedTuple):
+    """An episode to play."""
+
+    scenario: Scenario
+    seed: int
+    condition: str = DISCOVERY
 
 
 @dataclass(frozen=True)
@@ -74,12 +85,19 @@ class Rollouts:
         self.agent: TokenModel | None = None
 
     def prompts(self) -> list[dict[str, Any]]:
-        """The rows of the trainer's dataset: what a scenario's agent reads first, and the scenario's id beside it."""
-        condition, budget = parse_condition(DISCOVERY), self.recipe.rollout.budget
+        """The rows of the trainer's dataset: what an agent reads first, with scenario and condition beside it.
+
+        Every scenario is played under discovery, and as many others as `rollout.mix` says.
+        """
+        mix, budget, names = self.recipe.rollout.mix, self.recipe.rollout.budget, list(self.scenarios)
+        dialogues = max(1.0 - mix.plain - mix.oracle, LEAST_DIALOGUES)
         rows = []
-        for name, scenario in self.scenarios.items():
-            opening = condition.opening(scenario, budget)
-            rows.append({"prompt": [{"role": m.role, "content": m.content, "scenario_id": name} for m in opening]})
+        for condition, share in ((DISCOVERY, dialogues), (BASELINE, mix.plain), (ORACLE, mix.oracle)):
+            order = sorted(names, key=partial(stable_seed, "mix", condition)) if condition != DISCOVERY else names
+            for name in order[: round(share / dialogues * len(names))]:
+                opening = parse_condition(condition).opening(self.scenarios[name], budget)
+                beside = {"scenario_id": name, "condition": condition}
+                rows.append({"prompt": [{"role": m.role, "content": m.content, **beside} for m in opening]})
         return rows
 
     def __call__(self, prompts: Sequence[Sequence[Mapping[str, Any]]], trainer: Any) -> dict[str, list[Any]]:
@@ -88,10 +106,12 @@ class Rollouts:
         wanted = []
         for place, prompt in enumerate(prompts, first):
             seed = stable_seed("rollout", self.recipe.seed, step, place % trainer.num_generations)
-            wanted.append((self.scenarios[str(prompt[0]["scenario_id"])], seed))
+            first_said = prompt[0]
+            scenario = self.scenarios[str(first_said["scenario_id"])]
+            wanted.append(Wanted(scenario, seed, str(first_said["condition"])))
         try:
             with self.player(trainer) as agent:
-                rollouts = run(self.play(wanted, agent, trainer.current_reward))
+                rollouts = run(self.play(wanted, agent, trainer.current_reward, trainer.scale_rewards != "none"))
         except SpendingCapReached as error:
             raise RunError(f"{error}; raise remote.max_usd and repeat the command") from None
         failed = [rollout.episode.error for rollout in rollouts if rollout.dropped == "error"]
@@ -115,27 +135,38 @@ class Rollouts:
             yield self.agent
 
     async def play(
-        self, wanted: Sequence[tuple[Scenario, int]], agent: TokenModel, reward: RewardConfig
+        self, wanted: Sequence[Wanted], agent: TokenModel, reward: RewardConfig, scaled: bool = False
     ) -> list[Rollout]:
-        """One rollout for each (scenario, seed), all at once, in their order. `reward` is what drafts are chosen by."""
+        """One rollout for each that is wanted, all at once, in their order. `reward` is what drafts are chosen by,
+        and credited with, `scaled` or not."""
         settings, found = self.recipe.rollout, dict[int, Rollout]()
         sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)
-        condition = parse_condition(DISCOVERY)
 
-        async def one(place: int, scenario: Scenario, seed: int) -> None:
-            both = self.deliberation(scenario, agent, reward) if settings.candidates > 1 else None
+        async def one(place: int, episode: Wanted) -> None:
+            scenario, condition = episode.scenario, parse_condition(episode.condition)
+            both = self.deliberation(episode, agent, reward, scaled) if settings.candidates > 1 else None
             seat, person = both or agent, both or self.world.user
-            played = await play(scenario, condition, seat, person, sampling, seed, settings.budget)
+            played = await play(scenario, condition, seat, person, sampling, episode.seed, settings.budget)
             found[place] = self.rollout(await graded(played, scenario, self.world.judge), scenario, both)
 
-        await side_by_side(one(place, scenario, seed) for place, (scenario, seed) in enumerate(wanted))
+        await side_by_side(one(place, episode) for place, episode in enumerate(wanted))
         return [found[place] for place in range(len(wanted))]
 
-    def deliberation(self, scenario: Scenario, agent: TokenModel, reward: RewardConfig) -> Deliberation:
+    def deliberation(self, episode: Wanted, agent: TokenModel, reward: RewardConfig, scaled: bool) -> Deliberation:
         """Agent and user of one episode, with drafts."""
-        settings, reference, belief = self.recipe.rollout, self.references[scenario.id], self.belief(scenario)
+        scenario, settings = episode.scenario, self.recipe.rollout
         return Deliberation(
-            agent, self.world, scenario, belief, self.asked, reference, reward, settings.candidates, settings.budget
+            agent,
+            self.world,
+            scenario,
+            self.belief(scenario),
+            self.asked,
+            self.references[scenario.id],
+            reward,
+            settings.candidates,
+            parse_condition(episode.condition).questions(settings.budget),
+            scaled,
+            episode.condition,
         )
 
     @property
@@ -187,6 +218,12 @@ def report(rollout: Rollout, log: Callable[[str, float], None]) -> None:
     if rollout.dropped:
         return
     episode, reference = rollout.episode, rollout.reference
+    log("episodes/truncated", float(episode.truncated))
+    log("episodes/malformed", float(episode.malformed_turns > 0))
+    if episode.condition != DISCOVERY:
+        right = float(bool(episode.correct)) if rollout.own_accuracy is None else rollout.own_accuracy
+        log(f"episodes/{episode.condition}_accuracy", right)
+        return
     log("episodes/questions", float(len(episode.questions)))
     log("episodes/recall", revealed_weight(episode))
     log("episodes/accuracy", float(bool(episode.correct)))
@@ -195,8 +232,6 @@ def report(rollout: Rollout, log: Callable[[str, float], None]) -> None:
     log("episodes/alignment", episode.graded_alignment)
     log("episodes/normalized", alignment(episode, reference))
     log("episodes/below_baseline", float(episode.graded_alignment < reference.baseline - SMALLEST))
-    log("episodes/truncated", float(episode.truncated))
-    log("episodes/malformed", float(episode.malformed_turns > 0))
     for question, gain in zip(episode.questions, rollout.gains or (), strict=True):
         log("episodes/precision", float(question.revealed is not None))
         log("episodes/information", gain * reference.unit)
