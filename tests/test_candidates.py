@@ -27,7 +27,7 @@ from prefdisco.pocket.users import attribute_of
 from prefdisco.pocket.writer import write
 from prefdisco.protocol import SplitThinking, Turn, format_final, format_question, parse_turn, split_thinking
 from prefdisco.schema import Message, Scenario
-from prefdisco.training.candidates import Deliberation
+from prefdisco.training.candidates import Deliberation, along
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import earned
 from prefdisco.world import world_of
@@ -92,9 +92,10 @@ def test_the_best_draft_is_taken_and_earns_what_it_is_beyond_their_mean(base: Lo
     episode = asyncio.run(play(SCENARIO, parse_condition("discovery"), both, both, sampling, 2, 2))
     asked = [losses[start : start + 6] for start in range(0, len(losses), 6)]
     assert episode.error is None and len(asked) == len(episode.questions) == 2 and len(rewards) == 6
-    assert both.credits[:2] == [pytest.approx(2 * (max(turn) - fmean(turn))) for turn in asked]
-    assert both.credits[2] == pytest.approx(max(rewards) - fmean(rewards)) and min(both.credits) >= 0
-    assert max(both.credits) > 0 and len(both.right) == 6
+    assert [sum(turn) for turn in both.credits[:2]] == [pytest.approx(2 * (max(turn) - fmean(turn))) for turn in asked]
+    assert both.credits[2] == pytest.approx([max(rewards) - fmean(rewards)] * len(both.credits[2]))
+    assert episode.tokens is not None and sum(map(len, both.credits)) == sum(episode.tokens.mask)
+    assert len(both.right) == 6 and any(0 in turn and max(turn) > 0 for turn in both.credits[:2])
     known = START
     for question, turn in zip(episode.questions, asked, strict=True):
         name = attribute_of(question.text) or ""
@@ -118,22 +119,27 @@ class Written:
         self.texts = texts
 
     async def drafts(self, conversation: Conversation, samplings: Any) -> list[Draft]:
-        row = Row([], Sampling(), 1)
-        return [Draft(Completion(f"<think>So.</think>{text}", "stop", Usage()), [], row) for text in self.texts]
+        found = []
+        for text in self.texts:
+            row = Row([], Sampling(), 1)
+            row.ids = [ord(letter) for letter in text]
+            found.append(Draft(Completion(f"<think>So.</think>{text}", "stop", Usage()), [], row))
+        return found
 
     def adopt(self, conversation: Conversation, draft: Draft) -> Completion:
         return draft.completion
 
 
 def credit(condition: str, *texts: str, scaled: bool = False, **reward: float) -> float:
-    """What the best of these drafts earns; an answer is judged for what it says, whatever is in its text."""
+    """What the best of these drafts earns: an answer with each letter, a question with all of them together."""
     settings = RewardConfig(**{"question": 0.0, "information": 2.0, **reward})
     budget = parse_condition(condition).questions(1)
     agent: Any = Written(*texts)
     world = world_of([SCENARIO])
     both = Deliberation(agent, world, SCENARIO, START, about, KNOWN, settings, len(texts), budget, scaled, condition)
     asyncio.run(both.complete(Conversation([]), Sampling()))
-    return both.credits[0]
+    (earned,) = both.credits
+    return earned[0] if len(set(earned)) == 1 else sum(earned)
 
 
 RIGHT, KIND, WRONG = (
@@ -141,6 +147,14 @@ RIGHT, KIND, WRONG = (
     write(SCENARIO.problem, {p.attribute: p.value for p in SCENARIO.profile}, random.Random(0)),
     write(SCENARIO.problem, {}, random.Random(0), slip=random.Random(1)),
 )
+
+
+def test_the_credit_lies_where_drafts_part() -> None:
+    drafts = [[5, 6, 7, 8], [5, 6, 9], [5, 4], [5, 6, 7, 2]]
+    assert along(drafts, [3.0, 1.0, 0.0, 3.0], 0) == pytest.approx([0.0, 7 / 3 - 7 / 4, 3 - 7 / 3, 0.0])
+    assert along(drafts, [3.0, 1.0, 0.0, 2.0], 0) == pytest.approx([0.0, 0.5, 0.5, 0.5])
+    assert along(drafts, [1.0, 3.0, 0.0, 0.0], 1) == pytest.approx([0.0, 4 / 3 - 1, 3 - 4 / 3])
+    assert along([[5], [5, 6]], [1.0, 0.0], 0) == [0.0] and along([[3, 4]], [2.0], 0) == [0.0, 0.0]
 
 
 def test_scaled_credits_are_in_standard_deviations_and_do_not_fade() -> None:
@@ -170,7 +184,8 @@ def unformed(text: str) -> str:
 def test_imitation_is_earned_by_all_that_is_taken_but_a_wrong_answer() -> None:
     asked = format_question(max(START.gains(), key=lambda name: START.gains()[name]))
     assert credit("discovery", asked, asked, imitation=0.7) == 0.7
-    assert credit("discovery", asked, format_question("weather"), imitation=0.7) == pytest.approx(0.7 + GAINS[0] / 2)
+    other = credit("discovery", asked, format_question("weather"), imitation=0.7)
+    assert other == pytest.approx(0.7 * len(asked) + GAINS[0] / 2)
     assert credit("oracle", format_final(RIGHT), imitation=0.7) == 0.7
     assert credit("oracle", format_final(WRONG), imitation=0.7) == 0
 

@@ -146,10 +146,26 @@ def test_with_drafts_the_advantage_of_a_turn_is_its_credit(tmp_path: Path) -> No
         mask = each.episode.tokens.mask[sum(batch["prompt_mask"][row].tolist()) :]
         turns = [(start, end) for mine, start, end in spans(mask) if mine]
         assert len(turns) == len(each.credits) == len(each.episode.questions) + 1
-        for credit, (start, end) in zip(each.credits, turns, strict=True):
-            assert batch["advantages"][row, start:end].tolist() == pytest.approx([credit] * (end - start))
+        for credits, (start, end) in zip(each.credits, turns, strict=True):
+            assert batch["advantages"][row, start:end].tolist() == pytest.approx(credits)
         assert batch["advantages"][row].count_nonzero() <= sum(mask)
-    assert sum(credit > 0 for line in inputs for credit in line["rollout"].credits) > 8
+    assert sum(max(turn) > 0 for line in inputs for turn in line["rollout"].credits) > 8
+
+
+def test_questions_are_held_to_the_weights_that_asked_them_and_answers_to_the_start(tmp_path: Path) -> None:
+    words = ["rollout.candidates=2", "trainer.beta=0.5"]
+    trainer = rl.trainer_of(recipe(tmp_path, *words), KNOWN)
+    with torch.no_grad():
+        for weight in trainer.model.parameters():
+            weight *= 1.01  # no longer the start
+    inputs, batch = batch_of(trainer)
+    apart = (batch["ref_per_token_logps"] - batch["sampling_per_token_logps"]).abs()
+    for row, line in enumerate(inputs):
+        episode = line["rollout"].episode
+        mask = episode.tokens.mask[sum(batch["prompt_mask"][row].tolist()) :]
+        turns = [(start, end) for mine, start, end in spans(mask) if mine]
+        *asked, answer = [float(apart[row, start:end].max()) for start, end in turns]
+        assert len(asked) == len(episode.questions) and set(asked) <= {0.0} and answer > 1e-4
 
 
 def test_plain_and_told_problems_are_played_beside_the_dialogues(tmp_path: Path) -> None:
@@ -163,7 +179,7 @@ def test_plain_and_told_problems_are_played_beside_the_dialogues(tmp_path: Path)
     inputs, _ = batch_of(trainer)
     played = {kind: [line["rollout"] for line in inputs if line["rollout"].episode.condition == kind] for kind in kinds}
     assert all(not each.episode.questions and len(each.credits) == 1 for each in played["baseline"] + played["oracle"])
-    assert any(each.credits[0] > 0 for each in played["baseline"])
+    assert any(max(each.credits[0]) > 0 for each in played["baseline"])
     assert sum(len(each.episode.questions) for each in played["discovery"]) > len(played["discovery"])
     logged = trainer._metrics["train"]
     assert 0 < logged["episodes/baseline_accuracy"][0] <= 1 and logged["episodes/questions"][0] > 1

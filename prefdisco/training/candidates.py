@@ -48,8 +48,8 @@ from prefdisco.world import World
 class Deliberation:
     """Agent and user of one episode in one: drafts are weighed by what the user has said so far.
 
-    `credits` has an entry for each turn of the agent, in the reward's units; `right` says of each draft that answered
-    whether it was right: the agent's own accuracy, where that of the best draft is higher.
+    `credits` has a value for each token of each turn of the agent, in the reward's units; `right` says of each draft
+    that answered whether it was right: the agent's own accuracy, where that of the best draft is higher.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Deliberation:
         self.agent, self.world, self.scenario, self.belief, self.asked = agent, world, scenario, belief, asked
         self.reference, self.reward, self.count, self.left = reference, reward, count, budget
         self.name = agent.name
-        self.credits: list[float] = []
+        self.credits: list[list[float]] = []
         self.right: list[bool] = []
 
     async def complete(self, conversation: Conversation, sampling: Sampling) -> Completion:
@@ -79,20 +79,21 @@ class Deliberation:
         drafts = await self.agent.drafts(conversation, samplings)
         read = [split_thinking(draft.completion.text) for draft in drafts]
         turns = [parse_turn(split.visible) for split in read]
-        credit, best = self.reward.imitation, list(range(len(drafts)))
+        losses, best, flat = [0.0] * len(drafts), list(range(len(drafts))), self.reward.imitation
         if self.left:
             losses = [self.loss(*each) for each in zip(turns, read, strict=True)]
             best = [place for place, loss in enumerate(losses) if loss == max(losses)]
-            credit += self.reward.information * beyond(losses, self.scaled)
-        taken = best[0]
+        taken, wrong = best[0], False
         if not self.left or turns[taken].kind != "question":
             answers = await asyncio.gather(*(self.answered(drafts[i], read[i], turns[i]) for i in best))
             rewards, right = [reward for reward, _ in answers], [correct for _, correct in answers]
             place = rewards.index(max(rewards))
-            taken = best[place]
+            taken, wrong = best[place], not right[place]
             self.right += right
-            credit = credit + beyond(rewards, self.scaled) if right[place] else 0.0
-        self.credits.append(credit)
+            flat += (rewards[place] - fmean(rewards)) / (spread(rewards) if self.scaled else 1.0)
+        weight = self.reward.information / (spread(losses) if self.scaled else 1.0)
+        credits = [weight * value + flat for value in along([draft.row.ids for draft in drafts], losses, taken)]
+        self.credits.append([0.0] * len(credits) if wrong else credits)
         return self.agent.adopt(conversation, drafts[taken])
 
     async def reply(self, scenario: Scenario, messages: Sequence[Message], question: str, seed: int) -> Reply:
@@ -133,10 +134,24 @@ class Deliberation:
         return earned(verdict, self.reference, self.reward), bool(verdict.correct)
 
 
-def beyond(values: Sequence[float], scaled: bool) -> float:
-    """How far the best lies above the mean; `scaled`: in standard deviations."""
-    above = max(values) - fmean(values)
-    return above / (stdev(values) + TINY) if scaled and len(values) > 1 else above
+def along(drafts: Sequence[Sequence[int]], values: Sequence[float], taken: int) -> list[float]:
+    """What each token of the draft that is taken adds to the value that was to be expected before it.
+
+    To be expected, after some tokens, is the mean value of the drafts that begin with them. So the credit lies where
+    drafts part, and their sum is values[taken] - mean(values), or less where equal texts have other values.
+    """
+    mates: Sequence[int] = range(len(drafts))
+    expected, credits = fmean(values), []
+    for place, token in enumerate(drafts[taken]):
+        mates = [other for other in mates if drafts[other][place : place + 1] == [token]]
+        before, expected = expected, fmean(values[other] for other in mates)
+        credits.append(expected - before)
+    return credits
+
+
+def spread(values: Sequence[float]) -> float:
+    """The standard deviation, never 0."""
+    return (stdev(values) if len(values) > 1 else 0.0) + TINY
 
 
 def worth(gains: Mapping[str, float], price: float, most: int) -> float:

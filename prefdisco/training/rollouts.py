@@ -55,15 +55,15 @@ class Wanted(NamedTuple):
 class Rollout:
     """One episode, graded unless it was dropped, and what its questions brought, in units of the scenario's gain.
 
-    Of an episode with drafts, `credits` are those of its turns, and `own_accuracy` is the mean over the drafts that
-    answered (candidates.py). `dropped` says why nothing can be learned from it: it failed, or the agent had no room to
-    write a token.
+    Of an episode with drafts, `credits` are those of its turns' tokens, and `own_accuracy` is the mean over the drafts
+    that answered (candidates.py). `dropped` says why nothing can be learned from it: it failed, or the agent had no
+    room to write a token.
     """
 
     episode: Episode
     reference: Reference
     gains: list[float] | None
-    credits: list[float] | None = None
+    credits: list[list[float]] | None = None
     own_accuracy: float | None = None
     dropped: Literal["", "error", "empty"] = ""
 
