@@ -66,6 +66,16 @@ def test_a_question_loses_what_the_best_one_would_bring_beyond_it() -> None:
     assert loss(f"<think>So.</think><think>Or</think>{best}", format=0.3) == loss(f"<think>So.</think>{best}") - 0.3
 
 
+def test_a_question_that_was_asked_before_loses_what_an_answer_does() -> None:
+    best, other = sorted(START.gains(), key=lambda name: -START.gains()[name])[:2]
+    both = deliberation(ScriptedModel([]))
+    asyncio.run(both.reply(SCENARIO, [], best, 0))
+    lost = both.loss(parse_turn(format_question(best)), split_thinking(""))
+    assert both.left == 2 and lost == both.loss(parse_turn(format_final("42")), split_thinking(""))
+    assert lost < both.loss(parse_turn(format_question("weather")), split_thinking("")) < 0
+    assert lost < both.loss(parse_turn(format_question(other)), split_thinking(""))
+
+
 def test_an_answer_loses_all_questions_that_were_left_and_worth_their_price() -> None:
     assert loss(format_final("42")) == loss("no action at all") == pytest.approx(-sum(GAINS[:3]) / 2)
     between = (GAINS[0] + GAINS[1]) / 4

@@ -4,22 +4,25 @@ What a question is expected to bring is known before it is asked, from a belief 
 the judge says. So the drafts of a turn can be compared at one and the same place, and neither the person nor what
 was said before is in the difference:
 
-    q(question about a) = E[rise of the expected alignment | a is asked] - price      a known answer brings nothing;
-                          less the price of its form, where its thinking cannot be read
-    loss(question)   = q(question) - max(0, best q)                                in units of the attainable gain
-    loss(answer)     = -(the best q that are above 0, as many as questions are left, added up)
-    credit           = imitation
-                     + information * (loss(taken) - mean loss of the drafts)       where the agent may still ask
-                     + reward(taken) - mean reward of the drafts that answer       where the taken one answers
-                     0                                                             where a wrong answer is taken
+    q(question about a) = E[rise of the expected alignment | a is asked] - price
+    loss(question)      = q(question) - max(0, best q), less the price of its form where its thinking cannot be read
+    loss(answer)        = -(the best q that are above 0, as many as questions are left, added up)
+                          and so a question that was asked before: people who are asked again leave
+    credit of a token   = information * (mean loss of the drafts that share it and all before
+                                         - mean loss of those that share all before)   where the agent may still ask
+                        + reward(taken) - mean reward of the drafts that answer        where the taken one answers
+                        + imitation
+                        0                                                              where a wrong answer is taken
 
-Where they are `scaled`, each of the two differences is divided by the standard deviation of what was compared, as GRPO
-does with a group: then the best of several is learned as firmly where little is at stake, and does not fade as drafts
-become alike.
+in units of the attainable gain. So the credit of a question lies where the drafts part, at the word that names what is
+asked, and adds up to loss(taken) - mean loss: the tokens around it, which all drafts share or which only word it, are
+not moved for it. Where the differences are `scaled`, each is divided by the standard deviation of what was compared, as
+GRPO does with a group: then the best of several is learned as firmly where little is at stake, and does not fade as
+drafts become alike.
 
-The credit is the advantage of the turn's tokens. It is never below 0: this is best-of-n distillation, a step of expert
-iteration (Anthony et al., 2017) at every turn, with the weights of a policy gradient whose baseline is the mean of the
-drafts. Later turns are learned where a better questioner would be.
+The credit is the advantage. This is best-of-n distillation, a step of expert iteration (Anthony et al., 2017) at every
+turn, with the weights of a policy gradient whose baseline is the mean of the drafts. Later turns are learned where a
+better questioner would be.
 """
 
 from __future__ import annotations
@@ -106,9 +109,10 @@ class Deliberation:
     def loss(self, turn: Turn, read: SplitThinking) -> float:
         """What a drafted turn loses against the best question; 0 is the best. An answer's form is in its reward."""
         price, gains = self.reward.question * self.reference.unit, self.belief.gains()
-        if turn.kind != "question":
+        about = self.asked(turn.text) if turn.kind == "question" else None
+        if turn.kind != "question" or about in {name for name, _ in self.belief.answered}:
             return -worth(gains, price, self.left) / self.reference.unit
-        gain = gains.get(self.asked(turn.text) or "", 0.0)
+        gain = gains.get(about or "", 0.0)
         form = 0.0 if read.well_formed else self.reward.format
         return (gain - price - worth(gains, price, 1)) / self.reference.unit - form
 
