@@ -52,11 +52,6 @@ class RewardConfig(Section):
     information: float = Field(
         default=2.0, ge=0, description="weight of what a question was worth, for the tokens of each question; 0: off"
     )
-    imitation: float = Field(
-        default=0.0,
-        ge=0,
-        description="with drafts: what every turn that is taken earns, whatever the others; holds what is good already",
-    )
     belief: BeliefName = Field(
         default="exact",
         description="what an answer's worth is read from: the exact posterior (Pocket), or a model that is learned "

@@ -191,15 +191,6 @@ def unformed(text: str) -> str:
     return format_question(text)
 
 
-def test_imitation_is_earned_by_all_that_is_taken_but_a_wrong_answer() -> None:
-    asked = format_question(max(START.gains(), key=lambda name: START.gains()[name]))
-    assert credit("discovery", asked, asked, imitation=0.7) == 0.7
-    other = credit("discovery", asked, format_question("weather"), imitation=0.7)
-    assert other == pytest.approx(0.7 * len(asked) + GAINS[0] / 2)
-    assert credit("oracle", format_final(RIGHT), imitation=0.7) == 0.7
-    assert credit("oracle", format_final(WRONG), imitation=0.7) == 0
-
-
 def test_a_plain_problem_earns_nothing_by_pleasing_somebody_unknown() -> None:
     answers = [format_final(text) for text in (RIGHT, KIND)]
     assert credit("baseline", *answers) == 0 < credit("oracle", *answers)

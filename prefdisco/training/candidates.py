@@ -11,7 +11,6 @@ was said before is in the difference:
     credit of a token   = information * (mean loss of the drafts that share it and all before
                                          - mean loss of those that share all before)   where the agent may still ask
                         + reward(taken) - mean reward of the drafts that answer        where the taken one answers
-                        + imitation
                         0                                                              where a wrong answer is taken
 
 in units of the attainable gain. So the credit of a question lies where the drafts part, at the word that names what is
@@ -82,7 +81,7 @@ class Deliberation:
         drafts = await self.agent.drafts(conversation, samplings)
         read = [split_thinking(draft.completion.text) for draft in drafts]
         turns = [parse_turn(split.visible) for split in read]
-        losses, best, flat = [0.0] * len(drafts), list(range(len(drafts))), self.reward.imitation
+        losses, best, flat = [0.0] * len(drafts), list(range(len(drafts))), 0.0
         if self.left:
             losses = [self.loss(*each) for each in zip(turns, read, strict=True)]
             best = [place for place, loss in enumerate(losses) if loss == max(losses)]
