@@ -138,7 +138,7 @@ def test_the_loss_is_the_one_written_by_hand(made: Any) -> None:
 
 
 def test_with_drafts_the_advantage_of_a_turn_is_its_credit(tmp_path: Path) -> None:
-    words = ["rollout.candidates=3", "rollout.temperature=1.2", "reward.information=0.5"]
+    words = ["rollout.candidates=3", "rollout.explorers=1", "rollout.temperature=1.2", "reward.information=0.5"]
     trainer = rl.trainer_of(recipe(tmp_path, *words), KNOWN)
     inputs, batch = batch_of(trainer)
     for row, line in enumerate(inputs):
@@ -432,6 +432,7 @@ def test_two_processes_play_and_learn_the_same(tmp_path: Path) -> None:
             ["trainer.loss_type=vespo"],
             "trainer.loss_type=vespo: needs one advantage a sequence; set reward",
         ),
+        (["rollout.candidates=2", "rollout.explorers=2"], "rollout.explorers: of 2 drafts (rollout.candidates) 2"),
         (["rollout.candidates=2", "trainer.scale_rewards=batch"], "drafts are compared with each other, in no batch"),
         (["model=runs/nowhere/checkpoint"], "no such checkpoint; train it first with recipe=nowhere"),
         (["scenarios.source=file.jsonl"], "eval.user=passive: only Pocket's is computed, not that of file.jsonl"),
