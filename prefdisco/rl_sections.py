@@ -58,6 +58,10 @@ class RewardConfig(Section):
     information: float = Field(
         default=2.0, ge=0, description="weight of what a question was worth, for the tokens of each question; 0: off"
     )
+    branches: bool = Field(
+        default=False,
+        description="with drafts: the credit of a question lies on the tokens where drafts part, not on its whole turn",
+    )
     belief: BeliefName = Field(
         default="exact",
         description="what an answer's worth is read from: the exact posterior (Pocket), or a model that is learned "

@@ -46,7 +46,7 @@ def base() -> LocalModel:
 
 
 def deliberation(agent: Any, budget: int = 3, kind: type[Deliberation] = Deliberation, **reward: float) -> Deliberation:
-    settings = RewardConfig(**{"question": 0.0, "information": 2.0, **reward})
+    settings = RewardConfig(**{"question": 0.0, "information": 2.0, "branches": True, **reward})
     return kind(agent, world_of([SCENARIO]), SCENARIO, START, about, KNOWN, settings, 6, budget)
 
 
@@ -86,7 +86,8 @@ def test_an_answer_loses_all_questions_that_were_left_and_worth_their_price() ->
     assert loss(format_final("42"), question=dear) == 0 > loss(format_question(max(START.gains())), question=dear)
 
 
-def test_the_best_draft_is_taken_and_earns_what_it_is_beyond_their_mean(base: LocalModel) -> None:
+@pytest.mark.parametrize("branches", [True, False])
+def test_the_best_draft_is_taken_and_earns_what_it_is_beyond_their_mean(base: LocalModel, branches: bool) -> None:
     losses: list[float] = []
     rewards: list[float] = []
 
@@ -99,15 +100,20 @@ def test_the_best_draft_is_taken_and_earns_what_it_is_beyond_their_mean(base: Lo
             rewards.append((await super().answered(draft, read, turn))[0])
             return rewards[-1], True
 
-    both = deliberation(base, 2, Spy)
+    both = deliberation(base, 2, Spy, branches=branches)
     sampling = Sampling(temperature=1.0, max_tokens=96)
     episode = asyncio.run(play(SCENARIO, parse_condition("discovery"), both, both, sampling, 2, 2))
     asked = [losses[start : start + 6] for start in range(0, len(losses), 6)]
     assert episode.error is None and len(asked) == len(episode.questions) == 2 and len(rewards) == 6
-    assert [sum(turn) for turn in both.credits[:2]] == [pytest.approx(2 * (max(turn) - fmean(turn))) for turn in asked]
+    above = [2 * (max(turn) - fmean(turn)) for turn in asked]
+    if branches:
+        assert [sum(turn) for turn in both.credits[:2]] == pytest.approx(above)
+        assert any(0 in turn and max(turn) > 0 for turn in both.credits[:2])
+    else:
+        assert all(turn == pytest.approx([a] * len(turn)) for turn, a in zip(both.credits, above, strict=False))
     assert both.credits[2] == pytest.approx([max(rewards) - fmean(rewards)] * len(both.credits[2]))
     assert episode.tokens is not None and sum(map(len, both.credits)) == sum(episode.tokens.mask)
-    assert len(both.right) == 6 and any(0 in turn and max(turn) > 0 for turn in both.credits[:2])
+    assert len(both.right) == 6
     known = START
     for question, turn in zip(episode.questions, asked, strict=True):
         name = attribute_of(question.text) or ""
@@ -144,7 +150,7 @@ class Written:
 
 def credit(condition: str, *texts: str, scaled: bool = False, **reward: float) -> float:
     """What the best of these drafts earns: an answer with each letter, a question with all of them together."""
-    settings = RewardConfig(**{"question": 0.0, "information": 2.0, **reward})
+    settings = RewardConfig(**{"question": 0.0, "information": 2.0, "branches": True, **reward})
     budget = parse_condition(condition).questions(1)
     agent: Any = Written(*texts)
     world = world_of([SCENARIO])
@@ -242,7 +248,7 @@ def test_explorers_draft_beside_the_agent_while_questions_may_be_asked() -> None
     explorer: Any = Written(format_question(best), format_question("weather"))
 
     def taken(budget: int) -> str:
-        world, settings = world_of([SCENARIO]), RewardConfig(question=0.0, information=2.0)
+        world, settings = world_of([SCENARIO]), RewardConfig(question=0.0, information=2.0, branches=True)
         both = Deliberation(
             agent, world, SCENARIO, START, about, KNOWN, settings, 3, budget, explorer=explorer, explorers=2
         )

@@ -8,16 +8,18 @@ was said before is in the difference:
     loss(question)      = q(question) - max(0, best q), less the price of its form where its thinking cannot be read
     loss(answer)        = -(the best q that are above 0, as many as questions are left, added up)
                           and so a question that was asked before: people who are asked again leave
-    credit of a token   = information * (mean loss of the drafts that share it and all before
-                                         - mean loss of those that share all before)   where the agent may still ask
-                        + reward(taken) - mean reward of the drafts that answer        where the taken one answers
-                        0                                                              where a wrong answer is taken
+    credit              = information * (loss(taken) - mean loss of the drafts)   where the agent may still ask
+                        + reward(taken) - mean reward of the drafts that answer   where the taken one answers
+                        0                                                         where a wrong answer is taken
 
-in units of the attainable gain. So the credit of a question lies where the drafts part, at the word that names what is
-asked, and adds up to loss(taken) - mean loss: the tokens around it, which all drafts share or which only word it, are
-not moved for it. Where the differences are `scaled`, each is divided by the standard deviation of what was compared, as
-GRPO does with a group: then the best of several is learned as firmly where little is at stake, and does not fade as
-drafts become alike.
+in units of the attainable gain, for each token of the turn. With `branches` the first line is, for a token,
+
+    information * (mean loss of the drafts that share it and all before - mean loss of those that share all before)
+
+which lies where the drafts part, at the word that names what is asked, and adds up to the same: the tokens around it,
+which all drafts share or which only word it, are not moved for it. Where the differences are `scaled`, each is divided
+by the standard deviation of what was compared, as GRPO does with a group: then the best of several is learned as firmly
+where little is at stake, and does not fade as drafts become alike.
 
 The credit is the advantage. This is best-of-n distillation, a step of expert iteration (Anthony et al., 2017) at every
 turn, with the weights of a policy gradient whose baseline is the mean of the drafts. Later turns are learned where a
@@ -95,8 +97,11 @@ class Deliberation:
             self.right += right
             flat += (rewards[place] - fmean(rewards)) / (spread(rewards) if self.scaled else 1.0)
         weight = self.reward.information / (spread(losses) if self.scaled else 1.0)
-        credits = [weight * value + flat for value in along([draft.row.ids for draft in drafts], losses, taken)]
-        self.credits.append([0.0] * len(credits) if wrong else credits)
+        if self.reward.branches:
+            gains = along([draft.row.ids for draft in drafts], losses, taken)
+        else:
+            gains = [losses[taken] - fmean(losses)] * len(drafts[taken].row.ids)
+        self.credits.append([0.0 if wrong else weight * gain + flat for gain in gains])
         return self.agent.adopt(conversation, drafts[taken])
 
     async def written(self, conversation: Conversation, sampling: Sampling) -> list[Draft]:
