@@ -30,12 +30,6 @@ class RolloutConfig(Section):
         ge=1,
         description="turns that are drafted where the agent may ask; the one expected to bring most is taken",
     )
-    explorers: int = Field(
-        default=0,
-        ge=0,
-        description="drafts that are the start checkpoint's, where the agent may ask: they stay as different "
-        "as they were",
-    )
     mix: RolloutMix = RolloutMix()
     engine: Literal["local", "colocate", "server"] = Field(
         default="local", description="what generates: the trained model itself, vLLM beside it, a vLLM server"

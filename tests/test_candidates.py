@@ -9,12 +9,10 @@ from statistics import fmean
 from typing import Any
 
 import pytest
-import torch
 
 from prefdisco.conditions import parse_condition
 from prefdisco.config import RewardConfig
 from prefdisco.dialogue import play
-from prefdisco.engine.teaching import spans
 from prefdisco.grading import graded
 from prefdisco.judges import Verdict
 from prefdisco.llm.base import Completion, Conversation, ModelError, Sampling, Usage
@@ -240,49 +238,3 @@ def test_an_adopted_draft_is_recorded_as_if_it_had_been_written_alone(base: Loca
         each.ids, each.mask = each.ids[:], each.mask[:]
     texts = [asyncio.run(base.complete(each, Sampling(max_tokens=8, seed=1))).text for each in (drafted, alone)]
     assert texts[0] == texts[1]
-
-
-def test_explorers_draft_beside_the_agent_while_questions_may_be_asked() -> None:
-    best = max(START.gains(), key=lambda name: START.gains()[name])
-    agent: Any = Written(format_question("weather"))
-    explorer: Any = Written(format_question(best), format_question("weather"))
-
-    def taken(budget: int) -> str:
-        world, settings = world_of([SCENARIO]), RewardConfig(question=0.0, information=2.0, branches=True)
-        both = Deliberation(
-            agent, world, SCENARIO, START, about, KNOWN, settings, 3, budget, explorer=explorer, explorers=2
-        )
-        text = asyncio.run(both.complete(Conversation([]), Sampling())).text
-        if budget:
-            assert sum(both.credits[0]) == pytest.approx(2 * (2 / 3) * GAINS[0] / 2)
-        return parse_turn(split_thinking(text).visible).text
-
-    assert taken(1) == best and taken(0) == "weather"
-
-
-def test_an_agent_goes_on_from_what_an_explorer_wrote(base: LocalModel) -> None:
-    other = LocalModel("pocket-base", device="cpu")
-    with torch.no_grad():
-        for weight in other.model.parameters():
-            weight.mul_(0.98)
-    settings, world = RewardConfig(question=0.0, information=2.0), world_of([SCENARIO])
-    writers = []
-    for seed in range(3):
-        both = Deliberation(
-            base, world, SCENARIO, START, attribute_of, KNOWN, settings, 4, 3, explorer=other, explorers=2
-        )
-        sampling = Sampling(temperature=1.0, max_tokens=64)
-        episode = asyncio.run(play(SCENARIO, parse_condition("discovery"), both, both, sampling, seed, 3))
-        assert episode.error is None and episode.tokens is not None
-        ids, mask = torch.tensor([episode.tokens.ids]), episode.tokens.mask
-        with torch.no_grad():
-            scores = [
-                m.model(ids).logits.log_softmax(-1)[0, :-1].gather(-1, ids[0, 1:, None])[:, 0] for m in (base, other)
-            ]
-        recorded = torch.tensor(episode.tokens.logprobs[1:])
-        for own, start, end in spans(mask):
-            if own:
-                apart = [float((score - recorded)[start - 1 : end - 1].abs().max()) for score in scores]
-                assert min(apart) < 1e-3
-                writers.append(apart[0] > apart[1])
-    assert {True, False} == set(writers)

@@ -38,7 +38,8 @@ SMALL = [
     "trainer.max_steps=3", "trainer.num_generations=4", "trainer.per_device_train_batch_size=4",
     "trainer.gradient_accumulation_steps=2", "trainer.steps_per_generation=2", "trainer.num_iterations=1",
     "trainer.learning_rate=0.001", "optimizer=adamw", "trainer.save_steps=1", "watch.every=0",
-    "reward.information=2", "rollout.candidates=1",
+    "reward.information=2", "reward.branches=false", "rollout.candidates=1", "rollout.mix.plain=0",
+    "rollout.mix.oracle=0", "trainer.beta=0",
 ]  # fmt: skip
 SCENARIOS = scenarios("train", 8, 0)
 
@@ -138,7 +139,7 @@ def test_the_loss_is_the_one_written_by_hand(made: Any) -> None:
 
 
 def test_with_drafts_the_advantage_of_a_turn_is_its_credit(tmp_path: Path) -> None:
-    words = ["rollout.candidates=3", "rollout.explorers=1", "rollout.temperature=1.2", "reward.information=0.5"]
+    words = ["rollout.candidates=3", "rollout.temperature=1.2", "reward.information=0.5"]
     trainer = rl.trainer_of(recipe(tmp_path, *words), KNOWN)
     inputs, batch = batch_of(trainer)
     for row, line in enumerate(inputs):
@@ -432,7 +433,6 @@ def test_two_processes_play_and_learn_the_same(tmp_path: Path) -> None:
             ["trainer.loss_type=vespo"],
             "trainer.loss_type=vespo: needs one advantage a sequence; set reward",
         ),
-        (["rollout.candidates=2", "rollout.explorers=2"], "rollout.explorers: of 2 drafts (rollout.candidates) 2"),
         (["rollout.candidates=2", "trainer.scale_rewards=batch"], "drafts are compared with each other, in no batch"),
         (["model=runs/nowhere/checkpoint"], "no such checkpoint; train it first with recipe=nowhere"),
         (["scenarios.source=file.jsonl"], "eval.user=passive: only Pocket's is computed, not that of file.jsonl"),

@@ -69,10 +69,8 @@ class Deliberation:
         budget: int,
         scaled: bool = False,
         condition: str = DISCOVERY,
-        explorer: TokenModel | None = None,
-        explorers: int = 0,
     ) -> None:
-        self.scaled, self.condition, self.explorer, self.explorers = scaled, condition, explorer, explorers
+        self.scaled, self.condition = scaled, condition
         self.agent, self.world, self.scenario, self.belief, self.asked = agent, world, scenario, belief, asked
         self.reference, self.reward, self.count, self.left = reference, reward, count, budget
         self.name = agent.name
@@ -81,7 +79,8 @@ class Deliberation:
 
     async def complete(self, conversation: Conversation, sampling: Sampling) -> Completion:
         """The agent's turn: the best of several."""
-        drafts = await self.written(conversation, sampling)
+        samplings = [replace(sampling, seed=stable_seed(sampling.seed, "draft", i)) for i in range(self.count)]
+        drafts = await self.agent.drafts(conversation, samplings)
         read = [split_thinking(draft.completion.text) for draft in drafts]
         turns = [parse_turn(split.visible) for split in read]
         losses, best, flat = [0.0] * len(drafts), list(range(len(drafts))), 0.0
@@ -103,19 +102,6 @@ class Deliberation:
             gains = [losses[taken] - fmean(losses)] * len(drafts[taken].row.ids)
         self.credits.append([0.0 if wrong else weight * gain + flat for gain in gains])
         return self.agent.adopt(conversation, drafts[taken])
-
-    async def written(self, conversation: Conversation, sampling: Sampling) -> list[Draft]:
-        """The drafts of a turn, those of the explorer last."""
-        samplings = [replace(sampling, seed=stable_seed(sampling.seed, "draft", i)) for i in range(self.count)]
-        if self.explorer is None or not self.left:
-            return await self.agent.drafts(conversation, samplings)
-        own, others = await asyncio.gather(
-            self.agent.drafts(conversation, samplings[self.explorers :]),
-            self.explorer.drafts(conversation, samplings[: self.explorers]),
-        )
-        for draft in others:
-            draft.row.past = None  # keys and values of other weights
-        return own + others
 
     async def reply(self, scenario: Scenario, messages: Sequence[Message], question: str, seed: int) -> Reply:
         """The user's answer, which changes the belief about the person."""

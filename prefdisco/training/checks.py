@@ -72,14 +72,8 @@ def check_objective(recipe: RLRecipe) -> None:
 
 
 def check_candidates(recipe: RLRecipe) -> None:
-    """Raise ConfigError where drafts are to be compared, and the user cannot tell what a question is about, or none
-    would be the agent's."""
+    """Raise ConfigError where drafts are to be compared, and the user cannot tell what a question is about."""
     user = recipe.rollout.user or recipe.eval.user
-    if recipe.rollout.explorers >= recipe.rollout.candidates:
-        raise ConfigError(
-            f"{recipe.where('rollout.explorers')}: rollout.explorers: of {recipe.rollout.candidates} drafts "
-            f"(rollout.candidates) {recipe.rollout.explorers} are not the agent's own; at least one must be"
-        )
     if recipe.rollout.candidates > 1 and user not in POCKET_USERS:
         raise ConfigError(
             f"{recipe.where('rollout.candidates')}: rollout.candidates: only Pocket's users tell what a question "

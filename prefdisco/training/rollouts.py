@@ -26,7 +26,6 @@ from prefdisco.grading import graded
 from prefdisco.hashing import stable_seed
 from prefdisco.llm.base import Sampling
 from prefdisco.llm.limits import SpendingCapReached
-from prefdisco.llm.local import LocalModel
 from prefdisco.llm.loops import run, side_by_side
 from prefdisco.llm.tokens import TokenModel
 from prefdisco.metrics import revealed_weight
@@ -84,7 +83,6 @@ class Rollouts:
         self.scenarios = {scenario.id: scenario for scenario in scenarios if scenario.id in references}
         self.references = references
         self.agent: TokenModel | None = None
-        self.explorer: TokenModel | None = None
 
     def prompts(self) -> list[dict[str, Any]]:
         """The rows of the trainer's dataset: what an agent reads first, with scenario and condition beside it.
@@ -133,9 +131,6 @@ class Rollouts:
         """The agent that plays with the trainer's weights of the moment, while they are those of the moment."""
         if self.agent is None:  # the trainer's model may be another than it was given: it adds adapters
             self.agent = agent_of(trainer, self.recipe.rollout.batch_size)
-            if self.recipe.rollout.explorers:
-                size, dtype = self.recipe.rollout.batch_size, self.recipe.dtype
-                self.explorer = LocalModel(self.recipe.model, batch_size=size, dtype=dtype)
         with awake(trainer):
             yield self.agent
 
@@ -172,8 +167,6 @@ class Rollouts:
             parse_condition(episode.condition).questions(settings.budget),
             scaled,
             episode.condition,
-            self.explorer if settings.explorers else None,
-            settings.explorers,
         )
 
     @property
