@@ -76,21 +76,21 @@ def parts(reward: RewardConfig) -> dict[str, tuple[Part, float]]:
 
 
 def earned(episode: Episode, reference: Reference, reward: RewardConfig) -> float:
-    """All parts that are asked of such an episode, weighted and added up."""
+    """All parts that apply to such an episode, weighted and added up."""
     return sum(
-        weight * part(episode, reference) for name, (part, weight) in parts(reward).items() if asked(name, episode)
+        weight * part(episode, reference) for name, (part, weight) in parts(reward).items() if applies(name, episode)
     )
 
 
-def asked(name: str, episode: Episode) -> bool:
-    """Whether the part is asked of the episode. Nobody can please a person of whom nothing is known: a plain problem
+def applies(name: str, episode: Episode) -> bool:
+    """Whether the part applies to the episode. Nobody can please a person of whom nothing is known: a plain problem
     (baseline) earns nothing by alignment, and so is no way to what most people like."""
     return episode.condition != "baseline" or name not in OF_THE_PERSON
 
 
 def reward_functions(reward: RewardConfig) -> list[Callable[..., list[float | None]]]:
-    """The parts as TRL calls them, with their names; None for an episode that was dropped, or of which
-    the part is not asked: it counts nowhere."""
+    """The parts as TRL calls them, with their names; None for an episode that was dropped, or to which
+    the part does not apply: it counts nowhere."""
     return [_named(name, part) for name, (part, _) in parts(reward).items()]
 
 
@@ -102,7 +102,7 @@ def reward_weights(reward: RewardConfig) -> list[float]:
 def _named(name: str, part: Part) -> Callable[..., list[float | None]]:
     def function(rollout: Sequence[Any], **others: Any) -> list[float | None]:
         return [
-            None if each.dropped or not asked(name, each.episode) else part(each.episode, each.reference)
+            None if each.dropped or not applies(name, each.episode) else part(each.episode, each.reference)
             for each in rollout
         ]
 

@@ -106,9 +106,8 @@ class Rollouts:
         wanted = []
         for place, prompt in enumerate(prompts, first):
             seed = stable_seed("rollout", self.recipe.seed, step, place % trainer.num_generations)
-            first_said = prompt[0]
-            scenario = self.scenarios[str(first_said["scenario_id"])]
-            wanted.append(Wanted(scenario, seed, str(first_said["condition"])))
+            name, condition = str(prompt[0]["scenario_id"]), str(prompt[0]["condition"])
+            wanted.append(Wanted(self.scenarios[name], seed, condition))
         try:
             with self.player(trainer) as agent:
                 rollouts = run(self.play(wanted, agent, trainer.current_reward, trainer.scale_rewards != "none"))
