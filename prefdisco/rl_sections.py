@@ -52,9 +52,11 @@ class RewardConfig(Section):
     information: float = Field(
         default=2.0, ge=0, description="weight of what a question was worth, for the tokens of each question; 0: off"
     )
-    branches: bool = Field(
-        default=False,
-        description="with drafts: the credit of a question lies on the tokens where drafts part, not on its whole turn",
+    imitation: float = Field(
+        default=0.0,
+        ge=0,
+        description="with drafts: what the tokens of a turn earn because it was taken, besides; nothing where it is a "
+        "wrong answer",
     )
     belief: BeliefName = Field(
         default="exact",

@@ -27,7 +27,7 @@ from prefdisco.pocket.users import attribute_of
 from prefdisco.pocket.writer import write
 from prefdisco.protocol import SplitThinking, Turn, format_final, format_question, parse_turn, split_thinking
 from prefdisco.schema import Message, Scenario
-from prefdisco.training.candidates import Deliberation, along
+from prefdisco.training.candidates import Deliberation, Drafting
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import earned
 from prefdisco.world import world_of
@@ -44,8 +44,10 @@ def base() -> LocalModel:
 
 
 def deliberation(agent: Any, budget: int = 3, kind: type[Deliberation] = Deliberation, **reward: float) -> Deliberation:
-    settings = RewardConfig(**{"question": 0.0, "information": 2.0, "branches": True, **reward})
-    return kind(agent, world_of([SCENARIO]), SCENARIO, START, about, KNOWN, settings, 6, budget)
+    drafting = Drafting(RewardConfig(**{"question": 0.0, "information": 2.0, **reward}), 6, budget)
+    both = kind(agent, world_of([SCENARIO]), SCENARIO, "discovery", START, KNOWN, drafting)
+    both.asked = about
+    return both
 
 
 def about(question: str) -> str | None:
@@ -84,8 +86,7 @@ def test_an_answer_loses_all_questions_that_were_left_and_worth_their_price() ->
     assert loss(format_final("42"), question=dear) == 0 > loss(format_question(max(START.gains())), question=dear)
 
 
-@pytest.mark.parametrize("branches", [True, False])
-def test_the_best_draft_is_taken_and_earns_what_it_is_beyond_their_mean(base: LocalModel, branches: bool) -> None:
+def test_the_best_draft_is_taken_and_earns_what_it_is_beyond_their_mean(base: LocalModel) -> None:
     losses: list[float] = []
     rewards: list[float] = []
 
@@ -98,19 +99,13 @@ def test_the_best_draft_is_taken_and_earns_what_it_is_beyond_their_mean(base: Lo
             rewards.append((await super().answered(draft, read, turn))[0])
             return rewards[-1], True
 
-    both = deliberation(base, 2, Spy, branches=branches)
+    both = deliberation(base, 2, Spy)
     sampling = Sampling(temperature=1.0, max_tokens=96)
     episode = asyncio.run(play(SCENARIO, parse_condition("discovery"), both, both, sampling, 2, 2))
     asked = [losses[start : start + 6] for start in range(0, len(losses), 6)]
     assert episode.error is None and len(asked) == len(episode.questions) == 2 and len(rewards) == 6
     above = [2 * (max(turn) - fmean(turn)) for turn in asked]
-    if branches:
-        assert [sum(turn) for turn in both.credits[:2]] == pytest.approx(above)
-        assert any(0 in turn and max(turn) > 0 for turn in both.credits[:2])
-    else:
-        assert all(turn == pytest.approx([a] * len(turn)) for turn, a in zip(both.credits, above, strict=False))
-    assert both.credits[2] == pytest.approx([max(rewards) - fmean(rewards)] * len(both.credits[2]))
-    assert episode.tokens is not None and sum(map(len, both.credits)) == sum(episode.tokens.mask)
+    assert both.credits == pytest.approx([*above, max(rewards) - fmean(rewards)])
     assert len(both.right) == 6
     known = START
     for question, turn in zip(episode.questions, asked, strict=True):
@@ -138,7 +133,6 @@ class Written:
         found = []
         for text in self.texts:
             row = Row([], Sampling(), 1)
-            row.ids = [ord(letter) for letter in text]
             found.append(Draft(Completion(f"<think>So.</think>{text}", "stop", Usage()), [], row))
         return found
 
@@ -147,15 +141,14 @@ class Written:
 
 
 def credit(condition: str, *texts: str, scaled: bool = False, **reward: float) -> float:
-    """What the best of these drafts earns: an answer with each letter, a question with all of them together."""
-    settings = RewardConfig(**{"question": 0.0, "information": 2.0, "branches": True, **reward})
-    budget = parse_condition(condition).questions(1)
+    """What the best of these drafts earns."""
+    settings = RewardConfig(**{"question": 0.0, "information": 2.0, **reward})
     agent: Any = Written(*texts)
-    world = world_of([SCENARIO])
-    both = Deliberation(agent, world, SCENARIO, START, about, KNOWN, settings, len(texts), budget, scaled, condition)
+    drafting = Drafting(settings, len(texts), 1, scaled)
+    both = Deliberation(agent, world_of([SCENARIO]), SCENARIO, condition, START, KNOWN, drafting)
     asyncio.run(both.complete(Conversation([]), Sampling()))
     (earned,) = both.credits
-    return earned[0] if len(set(earned)) == 1 else sum(earned)
+    return earned
 
 
 RIGHT, KIND, WRONG = (
@@ -163,14 +156,6 @@ RIGHT, KIND, WRONG = (
     write(SCENARIO.problem, {p.attribute: p.value for p in SCENARIO.profile}, random.Random(0)),
     write(SCENARIO.problem, {}, random.Random(0), slip=random.Random(1)),
 )
-
-
-def test_the_credit_lies_where_drafts_part() -> None:
-    drafts = [[5, 6, 7, 8], [5, 6, 9], [5, 4], [5, 6, 7, 2]]
-    assert along(drafts, [3.0, 1.0, 0.0, 3.0], 0) == pytest.approx([0.0, 7 / 3 - 7 / 4, 3 - 7 / 3, 0.0])
-    assert along(drafts, [3.0, 1.0, 0.0, 2.0], 0) == pytest.approx([0.0, 0.5, 0.5, 0.5])
-    assert along(drafts, [1.0, 3.0, 0.0, 0.0], 1) == pytest.approx([0.0, 4 / 3 - 1, 3 - 4 / 3])
-    assert along([[5], [5, 6]], [1.0, 0.0], 0) == [0.0] and along([[3, 4]], [2.0], 0) == [0.0, 0.0]
 
 
 def test_scaled_credits_are_in_standard_deviations_and_do_not_fade() -> None:
@@ -190,6 +175,13 @@ def test_a_wrong_answer_teaches_nothing_even_where_it_is_the_best() -> None:
     assert (
         credit("oracle", format_final(WRONG), worse) == 0 == credit("oracle", format_final(WRONG), worse, scaled=True)
     )
+
+
+def test_what_is_taken_is_imitated_unless_it_is_wrong() -> None:
+    answers = [format_final(text) for text in (RIGHT, KIND)]
+    assert credit("oracle", *answers, imitation=0.3) == pytest.approx(credit("oracle", *answers) + 0.3)
+    assert credit("discovery", format_question("weather"), imitation=0.3) == pytest.approx(0.3)
+    assert credit("oracle", format_final(WRONG), unformed(WRONG), imitation=0.3) == 0
 
 
 def unformed(text: str) -> str:

@@ -16,10 +16,10 @@ from prefdisco.pocket.belief import belief as exact
 from prefdisco.pocket.scenarios import scenarios
 from prefdisco.schema import Episode, Question, Scenario
 from prefdisco.training import references, rewards
-from prefdisco.training.credit import by_token, centred, information
+from prefdisco.training.credit import by_token, centred, information, nobody_knows
 from prefdisco.training.multiplier import multiplier
 from prefdisco.training.references import Reference
-from prefdisco.training.rollouts import Rollout, nobody_knows, report, tokens
+from prefdisco.training.rollouts import Rollout, report, tokens
 
 SCENARIOS = scenarios("train", 8, 0)
 

@@ -10,29 +10,27 @@ was said before is in the difference:
                           and so a question that was asked before: people who are asked again leave
     credit              = information * (loss(taken) - mean loss of the drafts)   where the agent may still ask
                         + reward(taken) - mean reward of the drafts that answer   where the taken one answers
+                        + imitation
                         0                                                         where a wrong answer is taken
 
-in units of the attainable gain, for each token of the turn. With `branches` the first line is, for a token,
-
-    information * (mean loss of the drafts that share it and all before - mean loss of those that share all before)
-
-which lies where the drafts part, at the word that names what is asked, and adds up to the same: the tokens around it,
-which all drafts share or which only word it, are not moved for it. Where the differences are `scaled`, each is divided
-by the standard deviation of what was compared, as GRPO does with a group: then the best of several is learned as firmly
-where little is at stake, and does not fade as drafts become alike.
+in units of the attainable gain, for each token of the turn. Where the differences are `scaled`, each is divided by the
+standard deviation of what was compared, as GRPO does with a group: then the best of several is learned as firmly where
+little is at stake, and does not fade as drafts become alike.
 
 The credit is the advantage. This is best-of-n distillation, a step of expert iteration (Anthony et al., 2017) at every
-turn, with the weights of a policy gradient whose baseline is the mean of the drafts. Later turns are learned where a
-better questioner would be.
+turn: imitation is the likelihood of what was taken, as in rejection sampling, and holds what is good already; the rest
+is a policy gradient whose baseline is the mean of the drafts. Later turns are learned where a better questioner would
+be.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
+from prefdisco.conditions import parse_condition
 from prefdisco.config import RewardConfig
 from prefdisco.elicitation.policies import Belief
 from prefdisco.engine.dialogues import DISCOVERY
@@ -42,18 +40,29 @@ from prefdisco.llm.base import Completion, Conversation, ModelError, Sampling
 from prefdisco.llm.tokens import Draft, TokenModel
 from prefdisco.protocol import SplitThinking, Turn, parse_turn, split_thinking
 from prefdisco.schema import Episode, Message, Scenario
-from prefdisco.training.credit import TINY, heard
+from prefdisco.training.credit import TINY, asked_by, heard
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import earned
 from prefdisco.users import STOP, Reply
 from prefdisco.world import World
 
 
+@dataclass(frozen=True)
+class Drafting:
+    """How turns are drafted: `count` of them, of which the best by `reward` is taken; `budget` questions are allowed,
+    and credits are `scaled` or not."""
+
+    reward: RewardConfig
+    count: int
+    budget: int
+    scaled: bool = False
+
+
 class Deliberation:
     """Agent and user of one episode in one: drafts are weighed by what the user has said so far.
 
-    `credits` has a value for each token of each turn of the agent, in the reward's units; `right` says of each draft
-    that answered whether it was right: the agent's own accuracy, where that of the best draft is higher.
+    `credits` has a value for each turn of the agent; `right` says of each draft that answered whether it was right: the
+    agent's own accuracy, where that of the best draft is higher.
     """
 
     def __init__(
@@ -61,20 +70,17 @@ class Deliberation:
         agent: TokenModel,
         world: World,
         scenario: Scenario,
+        condition: str,
         belief: Belief,
-        asked: Callable[[str], str | None],
         reference: Reference,
-        reward: RewardConfig,
-        count: int,
-        budget: int,
-        scaled: bool = False,
-        condition: str = DISCOVERY,
+        drafting: Drafting,
     ) -> None:
-        self.scaled, self.condition = scaled, condition
-        self.agent, self.world, self.scenario, self.belief, self.asked = agent, world, scenario, belief, asked
-        self.reference, self.reward, self.count, self.left = reference, reward, count, budget
+        self.agent, self.world, self.scenario, self.condition = agent, world, scenario, condition
+        self.belief, self.reference = belief, reference
+        self.reward, self.count, self.scaled = drafting.reward, drafting.count, drafting.scaled
+        self.asked, self.left = asked_by(world.user), parse_condition(condition).questions(drafting.budget)
         self.name = agent.name
-        self.credits: list[list[float]] = []
+        self.credits: list[float] = []
         self.right: list[bool] = []
 
     async def complete(self, conversation: Conversation, sampling: Sampling) -> Completion:
@@ -96,11 +102,8 @@ class Deliberation:
             self.right += right
             flat += (rewards[place] - fmean(rewards)) / (spread(rewards) if self.scaled else 1.0)
         weight = self.reward.information / (spread(losses) if self.scaled else 1.0)
-        if self.reward.branches:
-            gains = along([draft.row.ids for draft in drafts], losses, taken)
-        else:
-            gains = [losses[taken] - fmean(losses)] * len(drafts[taken].row.ids)
-        self.credits.append([0.0 if wrong else weight * gain + flat for gain in gains])
+        credit = weight * (losses[taken] - fmean(losses)) + flat + self.reward.imitation
+        self.credits.append(0.0 if wrong else credit)
         return self.agent.adopt(conversation, drafts[taken])
 
     async def reply(self, scenario: Scenario, messages: Sequence[Message], question: str, seed: int) -> Reply:
@@ -140,21 +143,6 @@ class Deliberation:
         if verdict.error is not None:
             raise ModelError(verdict.error)
         return earned(verdict, self.reference, self.reward), bool(verdict.correct)
-
-
-def along(drafts: Sequence[Sequence[int]], values: Sequence[float], taken: int) -> list[float]:
-    """What each token of the draft that is taken adds to the value that was to be expected before it.
-
-    To be expected, after some tokens, is the mean value of the drafts that begin with them. So the credit lies where
-    drafts part, and their sum is values[taken] - mean(values), or less where equal texts have other values.
-    """
-    mates: Sequence[int] = range(len(drafts))
-    expected, credits = fmean(values), []
-    for place, token in enumerate(drafts[taken]):
-        mates = [other for other in mates if drafts[other][place : place + 1] == [token]]
-        before, expected = expected, fmean(values[other] for other in mates)
-        credits.append(expected - before)
-    return credits
 
 
 def spread(values: Sequence[float]) -> float:

@@ -23,6 +23,7 @@ from statistics import fmean, stdev
 from prefdisco.elicitation.policies import Belief
 from prefdisco.engine.teaching import spans
 from prefdisco.schema import Episode, Scenario
+from prefdisco.users import TransparentUser
 
 TINY = 1e-4  # added to a standard deviation, as TRL does
 Gains = Sequence[float] | None  # of the questions of an episode, None for one that was dropped
@@ -41,6 +42,16 @@ def information(
         before, belief = belief, heard(belief, scenario, question.text, question.revealed, asked)
         found.append(belief.expected_alignment() - before.expected_alignment())
     return found
+
+
+def asked_by(user: object) -> Callable[[str], str | None]:
+    """What a question is about, as far as the user tells; None for one who does not."""
+    return user.attribute_of if isinstance(user, TransparentUser) else nobody_knows
+
+
+def nobody_knows(question: str) -> str | None:
+    """What a question is about, of a user who does not tell."""
+    return None
 
 
 def heard(

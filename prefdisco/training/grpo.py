@@ -104,7 +104,7 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
         rollouts: list[Rollout] = [row["rollout"] for row in inputs]
         shape = output["completion_ids"].shape
         if self.drafted:
-            output["advantages"] = self.on_own([each.credits or [] for each in rollouts], rollouts, shape)
+            output["advantages"] = self.on_tokens([each.credits or [] for each in rollouts], rollouts, shape)
             self.free_questions(output, rollouts)
         elif self.reward.information:
             credits = self.on_tokens(self.centred(rollouts), rollouts, shape)
@@ -128,16 +128,6 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
         found = centred([group for group, _ in everyone], [gains for _, gains in everyone], self.scale_rewards)
         first = self.accelerator.process_index * len(own)
         return found[first : first + len(own)]
-
-    def on_own(self, credits: list[list[list[float]]], rollouts: list[Rollout], shape: torch.Size) -> torch.Tensor:
-        """The values of the agent's own tokens, turn by turn, at these tokens [B, T], 0 outside."""
-        found = torch.zeros(shape)
-        for row, (rollout, turns) in enumerate(zip(rollouts, credits, strict=True)):
-            if not rollout.dropped and rollout.episode.tokens is not None:
-                mask = rollout.episode.tokens.mask
-                own = torch.tensor(mask[mask.index(1) :], dtype=torch.bool)
-                found[row, : len(own)][own] = torch.tensor([value for turn in turns for value in turn])
-        return found.to(self.accelerator.device)
 
     def on_tokens(self, values: list[list[float]], rollouts: list[Rollout], shape: torch.Size) -> torch.Tensor:
         """The value of each turn at its tokens [B, T], 0 outside."""

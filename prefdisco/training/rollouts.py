@@ -30,12 +30,11 @@ from prefdisco.llm.loops import run, side_by_side
 from prefdisco.llm.tokens import TokenModel
 from prefdisco.metrics import revealed_weight
 from prefdisco.schema import Episode, Scenario
-from prefdisco.training.candidates import Deliberation
-from prefdisco.training.credit import information
+from prefdisco.training.candidates import Deliberation, Drafting
+from prefdisco.training.credit import asked_by, information
 from prefdisco.training.engines import agent_of, awake
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import alignment
-from prefdisco.users import TransparentUser
 from prefdisco.world import World
 
 BASELINE, ORACLE = "baseline", "oracle"
@@ -55,7 +54,7 @@ class Wanted(NamedTuple):
 class Rollout:
     """One episode, graded unless it was dropped, and what its questions brought, in units of the scenario's gain.
 
-    Of an episode with drafts, `credits` are those of its turns' tokens, and `own_accuracy` is the mean over the drafts
+    Of an episode with drafts, `credits` are those of its turns, and `own_accuracy` is the mean over the drafts
     that answered (candidates.py). `dropped` says why nothing can be learned from it: it failed, or the agent had no
     room to write a token.
     """
@@ -63,7 +62,7 @@ class Rollout:
     episode: Episode
     reference: Reference
     gains: list[float] | None
-    credits: list[list[float]] | None = None
+    credits: list[float] | None = None
     own_accuracy: float | None = None
     dropped: Literal["", "error", "empty"] = ""
 
@@ -140,39 +139,20 @@ class Rollouts:
         and credited with, `scaled` or not."""
         settings, found = self.recipe.rollout, dict[int, Rollout]()
         sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)
+        drafting = Drafting(reward, settings.candidates, settings.budget, scaled)
 
         async def one(place: int, episode: Wanted) -> None:
             scenario, condition = episode.scenario, parse_condition(episode.condition)
-            both = self.deliberation(episode, agent, reward, scaled) if settings.candidates > 1 else None
+            both = None
+            if drafting.count > 1:
+                known = self.belief(scenario), self.references[scenario.id]
+                both = Deliberation(agent, self.world, scenario, episode.condition, *known, drafting)
             seat, person = both or agent, both or self.world.user
             played = await play(scenario, condition, seat, person, sampling, episode.seed, settings.budget)
             found[place] = self.rollout(await graded(played, scenario, self.world.judge), scenario, both)
 
         await side_by_side(one(place, episode) for place, episode in enumerate(wanted))
         return [found[place] for place in range(len(wanted))]
-
-    def deliberation(self, episode: Wanted, agent: TokenModel, reward: RewardConfig, scaled: bool) -> Deliberation:
-        """Agent and user of one episode, with drafts."""
-        scenario, settings = episode.scenario, self.recipe.rollout
-        return Deliberation(
-            agent,
-            self.world,
-            scenario,
-            self.belief(scenario),
-            self.asked,
-            self.references[scenario.id],
-            reward,
-            settings.candidates,
-            parse_condition(episode.condition).questions(settings.budget),
-            scaled,
-            episode.condition,
-        )
-
-    @property
-    def asked(self) -> Callable[[str], str | None]:
-        """What a question is about, as far as the user tells."""
-        user = self.world.user
-        return user.attribute_of if isinstance(user, TransparentUser) else nobody_knows
 
     def rollout(self, episode: Episode, scenario: Scenario, drafted: Deliberation | None = None) -> Rollout:
         """A graded episode with what it is measured by and what its questions brought."""
@@ -181,16 +161,11 @@ class Rollouts:
             return Rollout(episode, reference, None, dropped="error")
         if episode.tokens is None or not any(episode.tokens.mask):
             return Rollout(episode, reference, None, dropped="empty")
-        gains = information(episode, scenario, self.belief(scenario), self.asked)
+        gains = information(episode, scenario, self.belief(scenario), asked_by(self.world.user))
         gains = [gain / reference.unit for gain in gains]
         if drafted is None:
             return Rollout(episode, reference, gains)
         return Rollout(episode, reference, gains, drafted.credits, fmean(drafted.right))
-
-
-def nobody_knows(question: str) -> str | None:
-    """What a question is about, of a user who does not tell."""
-    return None
 
 
 def tokens(rollout: Rollout, end: int) -> tuple[list[int], list[int], list[int], list[float]]:
