@@ -55,8 +55,7 @@ class RewardConfig(Section):
     imitation: float = Field(
         default=0.0,
         ge=0,
-        description="with drafts: what the tokens of a turn earn because it was taken, besides; nothing where it is a "
-        "wrong answer",
+        description="with drafts: what the tokens of a right answer earn besides; holds what can be solved already",
     )
     belief: BeliefName = Field(
         default="exact",

@@ -11,15 +11,15 @@ was said before is in the difference:
     credit              = information * (loss(taken) - mean loss of the drafts)   where the agent may still ask
                         + reward(taken) - mean reward of the drafts that answer   where the taken one answers
                         + imitation
-                        0                                                         where a wrong answer is taken
+                        0                                                         where that is wrong
 
 in units of the attainable gain, for each token of the turn. Where the differences are `scaled`, each is divided by the
 standard deviation of what was compared, as GRPO does with a group: then the best of several is learned as firmly where
 little is at stake, and does not fade as drafts become alike.
 
 The credit is the advantage. This is best-of-n distillation, a step of expert iteration (Anthony et al., 2017) at every
-turn: imitation is the likelihood of what was taken, as in rejection sampling, and holds what is good already; the rest
-is a policy gradient whose baseline is the mean of the drafts. Later turns are learned where a better questioner would
+turn: a policy gradient whose baseline is the mean of the drafts. Imitation is the likelihood of right answers besides,
+as in rejection sampling: it holds what can be solved already. Later turns are learned where a better questioner would
 be.
 """
 
@@ -100,9 +100,10 @@ class Deliberation:
             place = rewards.index(max(rewards))
             taken, wrong = best[place], not right[place]
             self.right += right
-            flat += (rewards[place] - fmean(rewards)) / (spread(rewards) if self.scaled else 1.0)
+            flat = (rewards[place] - fmean(rewards)) / (spread(rewards) if self.scaled else 1.0)
+            flat += self.reward.imitation
         weight = self.reward.information / (spread(losses) if self.scaled else 1.0)
-        credit = weight * (losses[taken] - fmean(losses)) + flat + self.reward.imitation
+        credit = weight * (losses[taken] - fmean(losses)) + flat
         self.credits.append(0.0 if wrong else credit)
         return self.agent.adopt(conversation, drafts[taken])
 

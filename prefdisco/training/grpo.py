@@ -105,21 +105,10 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
         shape = output["completion_ids"].shape
         if self.drafted:
             output["advantages"] = self.on_tokens([each.credits or [] for each in rollouts], rollouts, shape)
-            self.free_questions(output, rollouts)
         elif self.reward.information:
             credits = self.on_tokens(self.centred(rollouts), rollouts, shape)
             output["advantages"] = output["advantages"][:, None] + self.reward.information * credits
         return output
-
-    def free_questions(self, output: dict[str, Any], rollouts: list[Rollout]) -> None:
-        """With drafts, `trainer.beta` holds answers to the start, and questions, which are to change, to the round's
-        own beginning: their reference log-probabilities are replaced by those of the weights that played them."""
-        reference = output.get("ref_per_token_logps")
-        if reference is not None:
-            asked = [[1.0] * len(rollout.episode.questions) for rollout in rollouts]
-            own = output.get("old_per_token_logps", output["sampling_per_token_logps"])
-            at = self.on_tokens(asked, rollouts, reference.shape).bool()
-            output["ref_per_token_logps"] = torch.where(at, own, reference)
 
     def centred(self, rollouts: Sequence[Rollout]) -> list[list[float]]:
         """What questions brought beyond those of their group; all ranks call it, because a group may be spread."""
