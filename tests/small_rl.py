@@ -12,8 +12,8 @@ SMALL = [
     "trainer.max_steps=3", "trainer.num_generations=4", "trainer.per_device_train_batch_size=4",
     "trainer.gradient_accumulation_steps=2", "trainer.steps_per_generation=2", "trainer.num_iterations=1",
     "trainer.learning_rate=0.001", "optimizer=adamw", "trainer.save_steps=1", "watch.every=0",
-    "reward.information=2", "rollout.candidates=1", "rollout.mix.plain=0",
-    "rollout.mix.oracle=0", "trainer.beta=0",
+    "reward.information=2", "anchor=0", "trainer.scale_rewards=none", "trainer.loss_type=dapo",
+    "rollout.candidates=1", "rollout.mix.plain=0", "rollout.mix.oracle=0",
 ]  # fmt: skip
 
 
