@@ -55,7 +55,7 @@ class RewardConfig(Section):
     imitation: float = Field(
         default=0.0,
         ge=0,
-        description="with drafts: what the tokens of a right answer earn besides; holds what can be solved already",
+        description="with drafts: what a right answer earns besides that does not come too early; holds what can be solved",
     )
     belief: BeliefName = Field(
         default="exact",

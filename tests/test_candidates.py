@@ -181,6 +181,8 @@ def test_right_answers_are_imitated() -> None:
     answers = [format_final(text) for text in (RIGHT, KIND)]
     assert credit("oracle", *answers, imitation=0.3) == pytest.approx(credit("oracle", *answers) + 0.3)
     assert credit("discovery", format_question("weather"), imitation=0.3) == 0
+    assert credit("discovery", answers[0], imitation=0.3) == 0, "too early"
+    assert credit("discovery", answers[0], imitation=0.3, question=9) == pytest.approx(0.3), "nothing is worth a price"
     assert credit("oracle", format_final(WRONG), unformed(WRONG), imitation=0.3) == 0
 
 

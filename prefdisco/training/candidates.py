@@ -19,8 +19,8 @@ little is at stake, and does not fade as drafts become alike.
 
 The credit is the advantage. This is best-of-n distillation, a step of expert iteration (Anthony et al., 2017) at every
 turn: a policy gradient whose baseline is the mean of the drafts. Imitation is the likelihood of right answers besides,
-as in rejection sampling: it holds what can be solved already. Later turns are learned where a better questioner would
-be.
+of those that do not come too early, as in rejection sampling: it holds what can be solved already. Later turns are
+learned where a better questioner would be.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Deliberation:
             taken, wrong = best[place], not right[place]
             self.right += right
             flat = (rewards[place] - fmean(rewards)) / (spread(rewards) if self.scaled else 1.0)
-            flat += self.reward.imitation
+            flat += self.reward.imitation if losses[taken] >= 0 else 0.0  # one that comes too early is no example
         weight = self.reward.information / (spread(losses) if self.scaled else 1.0)
         credit = weight * (losses[taken] - fmean(losses)) + flat
         self.credits.append(0.0 if wrong else credit)
