@@ -55,7 +55,7 @@ class RewardConfig(Section):
     imitation: float = Field(
         default=0.0,
         ge=0,
-        description="with drafts: what a right answer earns besides that does not come too early; holds what can be solved",
+        description="with drafts: what a right answer earns besides, unless it comes too early; holds what is solved",
     )
     belief: BeliefName = Field(
         default="exact",
