@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
+from prefdisco.choices import BeliefName
 from prefdisco.config import ConfigError, TrainRecipe
 from prefdisco.elicitation import BeliefFactory, Policy, get_policy
 from prefdisco.elicitation.grades import Grade, plain_grade
@@ -78,24 +79,25 @@ def recipe_world(
 
 
 def belief_of(name: str, scenarios: Sequence[Scenario], training: Sequence[Scenario], key: str) -> BeliefFactory:
-    """The belief called `name` about the people of `scenarios`: `exact`, or learned from `training`.
+    """The belief called `name` about the people of `scenarios`: computed, or learned from `training`.
 
-    Raises ConfigError, naming the configuration's `key`, for `exact` where the world is not computed and for an
-    unknown name.
+    `exact` knows which types of people there are in the split; `exact_train` takes everybody for one of those that
+    training scenarios have. Raises ConfigError, naming the configuration's `key`, for either where the world is not
+    computed and for an unknown name.
     """
     from prefdisco.elicitation.beliefs import LEARNED, learn
 
-    if name != "exact":
-        if name not in LEARNED:
-            raise ConfigError(f"{key}={name}: unknown belief; choose one of exact, {', '.join(LEARNED)}")
+    if name not in get_args(BeliefName):
+        raise ConfigError(f"{key}={name}: unknown belief; choose one of {', '.join(get_args(BeliefName))}")
+    if name in LEARNED:
         return learn(name, training, grade_of(scenarios))
     if not is_pocket(scenarios):
         raise ConfigError(
-            f"{key}=exact: only Pocket's posterior is known exactly; choose a learned belief: {', '.join(LEARNED)}"
+            f"{key}={name}: only Pocket's posterior is known exactly; choose a learned belief: {', '.join(LEARNED)}"
         )
     from prefdisco.pocket.belief import belief
 
-    return belief
+    return partial(belief, split="train") if name == "exact_train" else belief
 
 
 def grade_of(scenarios: Sequence[Scenario]) -> Grade:

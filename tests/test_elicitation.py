@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from itertools import product
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from prefdisco.pocket.families import HELD_OUT_FAMILIES
 from prefdisco.pocket.people import HELD_OUT_TYPES, TYPES
 from prefdisco.pocket.population import CANDIDATES, NOISE, process, profile, sample_persona
 from prefdisco.schema import Criterion, Problem, Scenario
+from prefdisco.world import belief_of
 
 FAMILIES = [family for family in CANDIDATES if family not in HELD_OUT_FAMILIES]
 Answers = tuple[tuple[str, str | None], ...]
@@ -164,6 +166,19 @@ def test_best_plan_is_complete_and_generic_outside_the_candidates() -> None:
 def test_held_out_people_are_judged_by_the_prior_of_their_own_types() -> None:
     (scenario,) = make_scenarios(1, held_out=True)
     assert set(belief(scenario).type_posterior()) == set(HELD_OUT_TYPES)
+    assert not set(belief(scenario, "train").type_posterior()) & set(HELD_OUT_TYPES)
+
+
+def test_who_met_the_training_people_only_reads_strangers_worse() -> None:
+    known, new = make_scenarios(60, seed=3), make_scenarios(60, seed=3, held_out=True)
+
+    def reached(name: str, scenarios: list[Scenario]) -> float:
+        factory = belief_of(name, scenarios, (), "beliefs")
+        policy = get_policy("expected_value", factory)
+        return fmean(replay(factory(s), interview(policy, s)).plan_alignment(s.profile) for s in scenarios)
+
+    assert reached("exact_train", known) == reached("exact", known)
+    assert reached("exact_train", new) < reached("exact", new) - 0.3
 
 
 def test_looking_ahead_beats_chance() -> None:

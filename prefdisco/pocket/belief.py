@@ -205,8 +205,13 @@ def prior(family: str, split: TypeSplit = "train") -> Belief:
     return _belief(family, split, ())
 
 
-def belief(scenario: Scenario) -> Belief:
-    """The belief about the person of a Pocket scenario before any question: only the split of its type is known."""
+def belief(scenario: Scenario, split: TypeSplit | None = None) -> Belief:
+    """The belief about the person of a Pocket scenario before any question: nothing but a split of types is known, that
+    of the person's own or the one given.
+
+    `split="train"` is how those see a stranger who have met the training people only, however well.
+    """
     if scenario.problem.family is None:
         raise ValueError(f"belief: scenario {scenario.id} has no family; exact beliefs exist for Pocket scenarios only")
-    return prior(scenario.problem.family, "heldout" if scenario.persona.type in HELD_OUT_TYPES else "train")
+    own: TypeSplit = "heldout" if scenario.persona.type in HELD_OUT_TYPES else "train"
+    return prior(scenario.problem.family, split or own)
