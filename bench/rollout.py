@@ -34,6 +34,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -60,7 +61,7 @@ from prefdisco.training.grpo import DialogueTrainer
 from prefdisco.training.references import Reference
 from prefdisco.training.rollouts import Wanted
 from prefdisco.users import Reply
-from prefdisco.world import World, world_of
+from prefdisco.world import world_of
 
 QUESTIONS = 5
 ASKED = [ask(attribute, 0) for attribute in list(DIMENSIONS)[:QUESTIONS]]
@@ -133,8 +134,8 @@ class Setting:
         ]  # fmt: skip
         self.recipe = load_config(RLRecipe, words)
         self.scenarios = rl.drawn_scenarios(self.recipe)[0]
-        self.user, plain = SlowUser(), world_of(self.scenarios)
-        self.world = World(self.user, plain.judge, self.scenarios, plain.question, plain.wondering)
+        self.user = SlowUser()
+        self.world = replace(world_of(self.scenarios), user=self.user)
         self.known = {each.id: Reference(2.5, 4.0) for each in self.scenarios}
         self.responses = {problem_text(s.problem): write(s.problem, {}, random.Random(0)) for s in self.scenarios}
 

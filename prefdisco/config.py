@@ -27,7 +27,7 @@ from prefdisco.loading import (
     parse_words,
     recipes,
 )
-from prefdisco.rl_sections import ConstraintConfig, RewardConfig, RolloutConfig, TPOConfig, WatchConfig
+from prefdisco.rl_sections import ConstraintConfig, ReplayConfig, RewardConfig, RolloutConfig, TPOConfig, WatchConfig
 
 __all__ = [
     "BeliefName",
@@ -47,6 +47,7 @@ __all__ = [
     "RLRecipe",
     "Recipe",
     "RemoteOptions",
+    "ReplayConfig",
     "ReportConfig",
     "RewardConfig",
     "RolloutConfig",
@@ -244,8 +245,14 @@ class RLRecipe(TrainRecipe):
         description="grpo: whole episodes against their group; tpo: pairs of final turns, see section tpo",
     )
     model: str = Field(default="runs/selfdistill/checkpoint", description="a folder, a Hub id, or pocket-base")
+    references: str = Field(
+        default="",
+        description="folder of the start checkpoint's baseline and oracle episodes, where runs share them; "
+        "RUN/references by default",
+    )
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
+    replay: ReplayConfig = ReplayConfig()
     constraint: ConstraintConfig = ConstraintConfig()
     watch: WatchConfig = WatchConfig()
     tpo: TPOConfig = TPOConfig()

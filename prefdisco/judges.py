@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from prefdisco.config import ConfigError
 from prefdisco.extensions import is_own, load_own
 from prefdisco.llm.base import Model
-from prefdisco.schema import Grade, Scenario, Usage
+from prefdisco.schema import Grade, Preference, Scenario, Usage
 from prefdisco.users import is_pocket
 
 
@@ -37,6 +37,15 @@ class AnswerReader(Protocol):
 
     async def consistent(self, scenario: Scenario, thinking: str, response: str) -> bool | None:
         """Whether `response` states the answer that `thinking` arrived at; None where either states none."""
+        ...
+
+
+@runtime_checkable
+class OpenJudge(Protocol):
+    """A judge that can grade any preference, not only those of a profile, and at no cost: a computed one."""
+
+    def grades(self, scenario: Scenario, response: str, preferences: Sequence[Preference]) -> tuple[Grade, ...]:
+        """How `response` would be graded by somebody with these preferences, one grade for each."""
         ...
 
 

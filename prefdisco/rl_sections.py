@@ -30,6 +30,12 @@ class RolloutConfig(Section):
         ge=1,
         description="turns that are drafted where the agent may ask; the one expected to bring most is taken",
     )
+    inferred: float = Field(
+        default=0.0,
+        ge=0,
+        description="with drafts: the last turn has one more, written as if the person had told what the belief infers "
+        "and expects to gain so many alignment points by; 0: none",
+    )
     mix: RolloutMix = RolloutMix()
     engine: Literal["local", "colocate", "server"] = Field(
         default="local", description="what generates: the trained model itself, vLLM beside it, a vLLM server"
@@ -71,6 +77,21 @@ class RewardConfig(Section):
     reference_seeds: list[int] = Field(
         default=[0], min_length=1, description="baseline and oracle are the mean of one episode with each"
     )
+
+
+class ReplayConfig(Section):
+    """Dialogues of before that every step learns besides, so that they are not forgotten (training/replay.py)."""
+
+    weight: float = Field(default=0.0, ge=0, description="weight of their loss, a mean over tokens; 0: none")
+    source: str = Field(
+        default="pocket",
+        min_length=1,
+        description="pocket: plain problems of pocket-base's corpus, of all families; or a JSON Lines file of "
+        '{"messages": [..]}',
+    )
+    limit: int = Field(default=20_000, ge=1, description="dialogues of them that are read")
+    batch_size: int = Field(default=16, ge=1, description="dialogues beside each micro-batch of episodes")
+    seed: int = Field(default=1, description="seed of Pocket's")
 
 
 class ConstraintConfig(Section):

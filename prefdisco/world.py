@@ -19,7 +19,7 @@ from prefdisco.judges import Judge, load_judge
 from prefdisco.llm.base import Model
 from prefdisco.llm.models import load_model
 from prefdisco.llm.remote import Account
-from prefdisco.schema import Attribute, Scenario
+from prefdisco.schema import Attribute, Preference, Scenario
 from prefdisco.users import User, is_pocket, load_user
 
 
@@ -32,6 +32,9 @@ class World:
     scenarios: Sequence[Scenario]
     question: Callable[[Scenario, str, int], str]  # scenario, attribute, seed -> the text of a question
     wondering: Callable[[str], str]  # attribute -> what an agent thinks before it asks
+    preference: Callable[
+        [str, str, float], Preference
+    ]  # attribute, value, weight -> the preference as prompts state it
 
     def policy(self, name: str, budget: int, cost: float, belief: str = "exact") -> Policy:
         """The question policy called `name`, asking from the belief called `belief`: the exact one, or one that is
@@ -60,10 +63,18 @@ def world_of(
     who = load_user(user, scenarios, partial(model, "user") if model else None, variant)
     grader = load_judge(judge, scenarios, partial(model, "judge") if model else None, mode)
     if not is_pocket(scenarios):
-        return World(who, grader, scenarios, _plain_question, lambda attribute: f"I do not know about {attribute} yet.")
-    from prefdisco.pocket.attributes import ask, unknown
+        described = {(each.attribute, each.value): each for scenario in scenarios for each in scenario.profile}
+        return World(
+            who,
+            grader,
+            scenarios,
+            _plain_question,
+            lambda attribute: f"I do not know about {attribute} yet.",
+            lambda attribute, value, weight: described[attribute, value].model_copy(update={"weight": weight}),
+        )
+    from prefdisco.pocket.attributes import ask, preference, unknown
 
-    return World(who, grader, scenarios, lambda scenario, attribute, seed: ask(attribute, seed), unknown)
+    return World(who, grader, scenarios, lambda scenario, attribute, seed: ask(attribute, seed), unknown, preference)
 
 
 def recipe_world(

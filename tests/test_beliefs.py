@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -196,6 +196,22 @@ def test_numbers_are_graded_by_distance_and_names_by_equality() -> None:
         ("warm", "warm"): 5, ("7", "6"): 1, ("3", "dry"): 1,
     }  # fmt: skip
     assert {pair: plain_grade("any", *pair) for pair in grades} == grades
+
+
+def worth_of(wanted: dict[tuple[str, str], float], plan: dict[str, str]) -> float:
+    return 3 + sum(weight * (plain_grade(a, plan.get(a), value) - 3) for (a, value), weight in wanted.items())
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_what_is_wanted_says_what_a_plan_is_worth_and_which_guesses_are(name: str) -> None:
+    for seed in range(10):
+        belief = sampled(name, seed, count=seed % 4)
+        told = {a: value for a, value in belief.answered if value is not None}
+        worth = partial(worth_of, belief.wanted())
+        assert worth(belief.assumed()) == pytest.approx(belief.expected_alignment())
+        few = belief.assumed(0.1)
+        assert told.items() <= few.items() <= belief.assumed().items()
+        assert all(worth({**told, a: value}) - worth(told) >= 0.1 for a, value in few.items() - told.items())
 
 
 def test_a_plan_hedges_between_numbers() -> None:

@@ -20,14 +20,15 @@ from prefdisco.llm.local import LocalModel
 from prefdisco.llm.rows import Row
 from prefdisco.llm.scripted import ScriptedModel
 from prefdisco.llm.tokens import Draft
-from prefdisco.pocket.attributes import ATTRIBUTES
-from prefdisco.pocket.belief import belief
+from prefdisco.pocket.attributes import ATTRIBUTES, preference
+from prefdisco.pocket.belief import Belief, belief
+from prefdisco.pocket.judge import PocketJudge
 from prefdisco.pocket.scenarios import scenarios
 from prefdisco.pocket.users import attribute_of
 from prefdisco.pocket.writer import write
 from prefdisco.protocol import SplitThinking, Turn, format_final, format_question, parse_turn, split_thinking
 from prefdisco.schema import Message, Scenario
-from prefdisco.training.candidates import Deliberation, Drafting
+from prefdisco.training.candidates import Deliberation, Drafted, Drafting, read
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import earned
 from prefdisco.world import world_of
@@ -35,6 +36,7 @@ from prefdisco.world import world_of
 KNOWN = Reference(baseline=2.5, oracle=4.5)  # a unit of 2 alignment points
 SCENARIO = scenarios("train", 8, 0)[0]
 START = belief(SCENARIO)
+ROW = Row([], Sampling(), 1)
 GAINS = sorted(START.gains().values(), reverse=True)
 
 
@@ -95,8 +97,8 @@ def test_the_best_draft_is_taken_and_earns_what_it_is_beyond_their_mean(base: Lo
             losses.append(super().loss(turn, read))
             return losses[-1]
 
-        async def answered(self, draft: Draft, read: SplitThinking, turn: Turn) -> tuple[float, bool]:
-            rewards.append((await super().answered(draft, read, turn))[0])
+        async def answered(self, drafted: Drafted) -> tuple[float, bool]:
+            rewards.append((await super().answered(drafted))[0])
             return rewards[-1], True
 
     both = deliberation(base, 2, Spy)
@@ -118,7 +120,60 @@ def test_the_best_draft_is_taken_and_earns_what_it_is_beyond_their_mean(base: Lo
     assert both.belief.key == known.key
     verdict = asyncio.run(graded(episode, SCENARIO, world_of([SCENARIO]).judge))
     asked_for = RewardConfig(question=0.0, information=2.0)
-    assert earned(verdict, KNOWN, asked_for) == pytest.approx(max(rewards))
+    hoped = verdict.model_copy(update={"alignment": expected(known, episode.response)})
+    assert earned(hoped, KNOWN, asked_for) == pytest.approx(max(rewards))
+
+
+def expected(known: Belief, response: str) -> float:
+    """The mean alignment of a response over all profiles that the belief thinks possible, by its own numbers."""
+    found = 0.0
+    for (name, value), weight in known.wanted().items():
+        (grade,) = PocketJudge().grades(SCENARIO, response, [preference(name, value, weight)])
+        found += weight * grade.score
+    return found
+
+
+def test_what_an_answer_guesses_is_worth_what_the_belief_expects_of_it() -> None:
+    known = START
+    for each in SCENARIO.profile[:2]:
+        known = known.answer(each.attribute, each.value)
+    told = {each.attribute: each.value for each in SCENARIO.profile[:2]}
+    guessed = known.assumed()
+    assert guessed.items() > told.items()
+    both = deliberation(ScriptedModel([]), overcorrection=0.0, correctness=0.0)
+    both.belief = known
+
+    def worth(plan: dict[str, str]) -> float:
+        text = format_final(write(SCENARIO.problem, plan, random.Random(0)))
+        return asyncio.run(
+            both.answered(read(Draft(Completion(f"<think>So.</think>{text}", "stop", Usage()), [], ROW)))
+        )[0]
+
+    rise = (known.expected_alignment() - KNOWN.baseline) / 2
+    assert worth(guessed) == pytest.approx(rise) and worth(told) < rise - 0.05
+
+
+def test_one_draft_is_written_to_somebody_who_has_told_all_that_is_inferred(base: LocalModel) -> None:
+    known = START
+    for each in SCENARIO.profile[:2]:
+        known = known.answer(each.attribute, each.value)
+    both = deliberation(base, budget=0)
+    talk = Conversation(parse_condition("discovery").opening(SCENARIO, 0))
+    sampling = Sampling(temperature=1.0, max_tokens=256)
+    assert asyncio.run(both.informed(talk, sampling)) == [], "not asked for"
+    both.drafting = replace(both.drafting, inferred=0.01)
+    both.belief = known
+    (more,) = asyncio.run(both.informed(talk, sampling))
+    assert more.turn.kind == "final" and more.read.well_formed
+    held = PocketJudge().touched(SCENARIO, more.turn.text) & known.assumed().keys()
+    assert len(held) > len(known.answered), "it realises more than was told"
+    asyncio.run(both.complete(talk, sampling))
+    assert len(both.right) == 6, "accuracy is that of its own drafts"
+    both.agent.adopt(talk, more.draft)
+    own = [token for token, mine in zip(talk.ids, talk.mask, strict=True) if mine]
+    assert base.chat.decode(own[-len(more.draft.row.ids) :]) == more.draft.completion.text
+    both.left = 1
+    assert asyncio.run(both.informed(talk, sampling)) == [], "it may still ask"
 
 
 class Written:
@@ -132,8 +187,7 @@ class Written:
     async def drafts(self, conversation: Conversation, samplings: Any) -> list[Draft]:
         found = []
         for text in self.texts:
-            row = Row([], Sampling(), 1)
-            found.append(Draft(Completion(f"<think>So.</think>{text}", "stop", Usage()), [], row))
+            found.append(Draft(Completion(f"<think>So.</think>{text}", "stop", Usage()), [], ROW))
         return found
 
     def adopt(self, conversation: Conversation, draft: Draft) -> Completion:
@@ -177,7 +231,9 @@ def test_a_wrong_answer_teaches_nothing_even_where_it_is_the_best() -> None:
     )
 
 
-def test_right_answers_are_imitated() -> None:
+def test_what_could_not_be_better_is_imitated() -> None:
+    best = max(START.gains(), key=lambda name: START.gains()[name])
+    assert credit("discovery", format_question(best), imitation=0.3) == pytest.approx(0.3)
     answers = [format_final(text) for text in (RIGHT, KIND)]
     assert credit("oracle", *answers, imitation=0.3) == pytest.approx(credit("oracle", *answers) + 0.3)
     assert credit("discovery", format_question("weather"), imitation=0.3) == 0

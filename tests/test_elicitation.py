@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from itertools import product
 from statistics import fmean
 
@@ -125,6 +126,25 @@ def test_outcome_probabilities_sum_to_one_and_gains_are_expected_rises() -> None
         assert sum(p for p, _ in outcomes) == pytest.approx(1)
         after = sum(p * state.answer(name, value).expected_alignment() for p, value in outcomes if p > 0)
         assert gain == pytest.approx(after - state.expected_alignment()) and gain >= -1e-12
+
+
+def worth_of(wanted: dict[tuple[str, str], float], plan: dict[str, str | None]) -> float:
+    return sum(weight * plan_grade(plan[name], value) for (name, value), weight in wanted.items())
+
+
+def test_what_is_wanted_says_what_a_plan_is_worth_and_which_guesses_are() -> None:
+    for state in (prior("gifts"), prior("change").answer("tone", "formal").answer("path", None)):
+        wanted, told = state.wanted(), {name: value for name, value in state.answered if value is not None}
+        assert sum(wanted.values()) == pytest.approx(1)
+        worth = partial(worth_of, wanted)
+        assert worth(state.best_plan()) == pytest.approx(state.expected_alignment())
+        few, many = state.assumed(0.05), state.assumed()
+        assert told.items() <= few.items() < many.items() and worth({**GENERIC_PLAN, **many}) == pytest.approx(
+            state.expected_alignment()
+        )
+        for name, value in many.items() - told.items():
+            gain = worth({**GENERIC_PLAN, name: value}) - worth(GENERIC_PLAN)
+            assert gain > 0 and (gain >= 0.05) == (name in few)
 
 
 def test_answers_commute_and_repeating_one_changes_nothing() -> None:

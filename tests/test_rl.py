@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from prefdisco.training.credit import information, nobody_knows
 from prefdisco.training.grpo import DialogueTrainer, cut
 from prefdisco.training.references import Reference
 from prefdisco.users import Reply
-from prefdisco.world import World, world_of
+from prefdisco.world import world_of
 from tests.small_rl import SMALL, recipe
 
 ROOT = Path(__file__).parent.parent
@@ -203,7 +204,7 @@ def test_the_same_seed_plays_the_same_episodes_and_a_group_differs(made: Any, tm
 
 def test_a_failed_episode_teaches_nothing_and_leaves_its_group(tmp_path: Path) -> None:
     world = world_of(SCENARIOS)
-    broken = World(Failing([each.id for each in SCENARIOS]), world.judge, SCENARIOS, world.question, world.wondering)
+    broken = replace(world, user=Failing([each.id for each in SCENARIOS]))
     trainer = rl.trainer_of(recipe(tmp_path, "rollout.temperature=1.5"), KNOWN, broken)
     inputs, batch = batch_of(trainer)
     rollouts = [row["rollout"] for row in inputs]
@@ -232,7 +233,7 @@ def test_a_failed_episode_teaches_nothing_and_leaves_its_group(tmp_path: Path) -
 def test_a_dead_simulator_stops_the_run_in_one_line(tmp_path: Path) -> None:
     world = world_of(SCENARIOS)
     user = Failing([each.id for each in SCENARIOS], every=1)
-    broken = World(user, world.judge, SCENARIOS, world.question, world.wondering)
+    broken = replace(world, user=user)
     trainer = rl.trainer_of(recipe(tmp_path), KNOWN, broken)
     with pytest.raises(
         RunError, match=r"step 1: \d of 8 episodes failed, the first with: ModelError: the line is dead"
@@ -257,8 +258,7 @@ def test_scenarios_of_a_file_are_learned_from_with_a_learned_belief(tmp_path: Pa
     write_jsonl(tmp_path / "file.jsonl", elsewhere)
     file, server = tmp_path / "file.jsonl", "server/http://localhost:1/v1"
     words = [f"scenarios.source={file}", f"scenarios.eval_source={file}", f"eval.user={server}", f"eval.judge={server}"]
-    pocket = world_of(SCENARIOS)
-    world = World(Telling(), pocket.judge, elsewhere, pocket.question, pocket.wondering)
+    world = replace(world_of(SCENARIOS), user=Telling(), scenarios=elsewhere)
     with pytest.raises(ConfigError, match=f"only Pocket's users tell what a question is about, not {server}"):
         rl.settings(recipe(tmp_path, "reward.belief=bayesian", "rollout.candidates=2", *words))
     trainer = rl.trainer_of(recipe(tmp_path, "reward.belief=bayesian", *words), KNOWN, world)
@@ -306,6 +306,8 @@ def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.Ca
         "watch.broken=1",
         "rollout.candidates=2",
         "trainer.gradient_accumulation_steps=1",  # two steps learn from a round
+        "rollout.inferred=0.01",
+        "replay.weight=0.1",
         "trainer.max_steps=6",
         "trainer.save_steps=2",
     ]
@@ -325,7 +327,14 @@ def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.Ca
     steps = [entry for entry in trained["history"] if "reward" in entry]
     first = steps[0]
     assert len(steps) == 3 and steps[-1]["constraint/multiplier"] > 0
-    names = {"rewards/alignment/mean", "rewards/format/mean", "episodes/precision", "episodes/recall", "entropy"}
+    names = {
+        "replay",
+        "rewards/alignment/mean",
+        "rewards/format/mean",
+        "episodes/precision",
+        "episodes/recall",
+        "entropy",
+    }
     assert names <= first.keys() and first["episodes/error"] == 0
     assert "reinforcement learning on whole dialogues, GRPO; " in (whole / "checkpoint" / "README.md").read_text()
 
@@ -347,6 +356,20 @@ def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.Ca
         torch.testing.assert_close(weights(killed)[name], weight, rtol=0, atol=1e-6, msg=name)
     start = load_file(ROOT / "prefdisco" / "pocket" / "base" / "model.safetensors")
     assert any(not torch.equal(weight, start[name]) for name, weight in weights(whole).items())
+
+
+def test_references_can_be_shared_by_runs_with_the_same_start_and_scenarios(tmp_path: Path) -> None:
+    shared, words = tmp_path / "shared", [f"references={tmp_path / 'shared'}"]
+    own = references.prepare(recipe(tmp_path / "own"), SCENARIOS, "weights")
+    assert own == tmp_path / "own" / references.FOLDER
+    for run in ("one", "two"):
+        assert references.prepare(recipe(tmp_path / run, *words), SCENARIOS, "weights") == shared
+        assert not (tmp_path / run / references.FOLDER).exists()
+    assert references.read(shared, 1.0) == references.read(own, 1.0)
+    assert len((shared / "episodes.jsonl").read_text().splitlines()) == 2 * len(SCENARIOS)
+    for other, weights in ((SCENARIOS[:4], "weights"), (SCENARIOS, "others")):
+        with pytest.raises(RunError, match=f"{shared}.*was made with"):
+            references.prepare(recipe(tmp_path / "three", *words), other, weights)
 
 
 def test_what_costs_too_much_is_unlearned(tmp_path: Path) -> None:

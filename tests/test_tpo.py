@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def judge() -> Watched:
 
 @pytest.fixture(scope="module")
 def groups(agent: LocalModel, judge: Watched) -> list[Group]:
-    return groups_of(agent, World(WORLD.user, judge, SCENARIOS, WORLD.question, WORLD.wondering))
+    return groups_of(agent, replace(WORLD, judge=judge))
 
 
 def test_all_final_turns_follow_the_recorded_tokens_of_one_dialogue(agent: LocalModel, groups: list[Group]) -> None:
@@ -253,7 +254,7 @@ def played(run: Path, world: World, agent: LocalModel, *words: str) -> dict[str,
 
 def test_a_dialogue_of_which_anything_failed_is_dropped_and_counted(tmp_path: Path, agent: LocalModel) -> None:
     ids = [each.id for each in SCENARIOS]
-    world = World(DeadUser(ids[:2]), Watched(ids[2:3]), SCENARIOS, WORLD.question, WORLD.wondering)
+    world = replace(WORLD, user=DeadUser(ids[:2]), judge=Watched(ids[2:3]))
     figures = played(tmp_path, world, agent, "tpo.episodes=16", "tpo.samples=2", "scenarios.train_limit=8")
     failed = figures["left_out"]["error"]
     assert 2 <= failed <= 3 and figures["dialogues"] == 8 and figures["episodes"] == 16
@@ -264,7 +265,7 @@ def test_a_dialogue_of_which_anything_failed_is_dropped_and_counted(tmp_path: Pa
 
 
 def test_a_dead_judge_stops_the_run_in_one_line(tmp_path: Path, agent: LocalModel) -> None:
-    world = World(WORLD.user, Watched([each.id for each in SCENARIOS]), SCENARIOS, WORLD.question, WORLD.wondering)
+    world = replace(WORLD, judge=Watched([each.id for each in SCENARIOS]))
     with pytest.raises(RunError, match=r"round 1: 2 of 2 dialogues failed, the first with: judge: .*asleep; repeat"):
         played(tmp_path, world, agent, "tpo.episodes=8")
     assert not (tmp_path / "rounds").exists()
@@ -281,7 +282,7 @@ def test_what_was_played_before_a_kill_is_not_played_again(tmp_path: Path, agent
     path.write_text("".join(lines[:2]) + lines[2][:50])
     (folder / "played.json").unlink()
     judge = Watched()
-    world = World(WORLD.user, judge, SCENARIOS, WORLD.question, WORLD.wondering)
+    world = replace(WORLD, judge=judge)
     assert played(tmp_path, world, agent, *words) == figures
     assert rounds.dialogues(folder) == whole and 0 < len(judge.shown) <= 4
 

@@ -29,7 +29,9 @@ class Belief(Protocol):
     `outcomes`: the possible answers to a question, (probability, value or None for no preference); the given answer
     where it was asked. `matters`: P(attribute matters to the person) of each candidate. `gains`: of each candidate not
     asked yet, in alignment points. `expected_alignment`: of the best plan, on 1..5, as the belief has it;
-    `plan_alignment`: the same plan, graded for somebody with this profile.
+    `plan_alignment`: the same plan, graded for somebody with this profile. `assumed`: what was told, and the values
+    by which the best plan otherwise differs from a generic answer, each if it is expected to gain `least` points.
+    `wanted`: E[weight x 1(value is wanted)] of each attribute and value.
     """
 
     @property
@@ -44,6 +46,8 @@ class Belief(Protocol):
     def gains(self) -> dict[str, float]: ...
     def expected_alignment(self) -> float: ...
     def plan_alignment(self, profile: Iterable[Preference]) -> float: ...
+    def assumed(self, least: float = 0.0) -> dict[str, str]: ...
+    def wanted(self) -> dict[tuple[str, str], float]: ...
 
 
 B = TypeVar("B", bound=Belief)

@@ -73,6 +73,12 @@ class TokenModel:
             for row, usage in zip(rows, used, strict=True)
         ]
 
+    def given(self, conversation: Conversation, text: str) -> Draft:
+        """A next turn with this raw text, as a draft: its tokens are forced, with log-probability 0.0."""
+        new, ids = self.chat.prompt(conversation), self.chat.turn(text, conversation.thinking)
+        row = Row(conversation.ids + new, Sampling(), len(ids), ids=ids, logprobs=[0.0] * len(ids), finish="stop")
+        return Draft(Completion(text, "stop", Usage()), new, row)
+
     def adopt(self, conversation: Conversation, draft: Draft) -> Completion:
         """Record a draft as what was read and written."""
         conversation.read(draft.read)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from prefdisco.schema import Attribute, Kind
+from prefdisco.schema import Attribute, Kind, Preference
 
 
 class Phrase(NamedTuple):
@@ -298,6 +298,11 @@ def plan_grade(option: str | None, value: str) -> int:
 def grade(attribute: str, assumed: str | None, value: str) -> int:
     """Grade of a plan that assumes a value of `attribute`, or nothing, which leaves it as in a generic answer."""
     return plan_grade(GENERIC_PLAN.get(attribute) if assumed is None else assumed, value)
+
+
+def preference(attribute: str, value: str, weight: float) -> Preference:
+    """The preference for this value."""
+    return Preference(attribute=attribute, value=value, weight=weight, kind=ATTRIBUTES[attribute].kind)
 
 
 def ask(attribute: str, seed: int) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prefdisco.judges import Verdict
 from prefdisco.pocket.attributes import GENERIC_PLAN
 from prefdisco.pocket.reader import answer, conclusion, grade, is_correct, read
-from prefdisco.schema import Scenario
+from prefdisco.schema import Grade, Preference, Scenario
 
 
 class PocketJudge:
@@ -15,7 +17,11 @@ class PocketJudge:
 
     async def grade(self, scenario: Scenario, response: str) -> Verdict:
         """Correctness, and one grade a preference in the order of the profile."""
-        return Verdict(is_correct(scenario.problem, response), grade(scenario.problem, response, scenario.profile))
+        return Verdict(is_correct(scenario.problem, response), self.grades(scenario, response, scenario.profile))
+
+    def grades(self, scenario: Scenario, response: str, preferences: Sequence[Preference]) -> tuple[Grade, ...]:
+        """One grade for each of any preferences."""
+        return grade(scenario.problem, response, preferences)
 
     async def consistent(self, scenario: Scenario, thinking: str, response: str) -> bool | None:
         """Whether the response's answer line states what the thinking ends with, its last "So X."."""

@@ -23,6 +23,7 @@ from prefdisco.config import RewardConfig
 from prefdisco.report.curves import save_curves
 from prefdisco.training.credit import by_token, centred
 from prefdisco.training.multiplier import Multiplier
+from prefdisco.training.replay import Replay
 from prefdisco.training.rollouts import Rollout
 from prefdisco.training.trainer import WithMuon
 from prefdisco.training.watch import Collapse, Watch
@@ -31,7 +32,7 @@ UNSCORED = "All reward functions returned None"  # TRL prints all of such an epi
 SHOWN = (
     "reward", "episodes/normalized", "episodes/accuracy", "episodes/questions", "episodes/precision",
     "episodes/recall", "episodes/error", "episodes/truncated", "drafts/accuracy", "episodes/baseline_accuracy",
-    "entropy", "kl", "constraint/multiplier",
+    "entropy", "kl", "replay", "constraint/multiplier",
 )  # fmt: skip
 
 HELD_OUT = (
@@ -45,7 +46,8 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
 
     With `drafted`, the advantage of a turn is its credit among the drafts it was chosen from (candidates.py).
 
-    `multiplier` is added to the weight of the reward function called "correctness"; `watch` is the evaluation.
+    `multiplier` is added to the weight of the reward function called "correctness"; `watch` is the evaluation; `replay`
+    has dialogues that each step learns besides.
     """
 
     model: nn.Module
@@ -57,9 +59,11 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
         drafted: bool = False,
         multiplier: Multiplier | None = None,
         watch: Watch | None = None,
+        replay: Replay | None = None,
         **kwargs: Any,
     ) -> None:
         self.reward, self.drafted, self.multiplier, self.watch = reward, drafted, multiplier, watch
+        self.replay = replay
         logging.getLogger("trl.trainer.grpo_trainer").addFilter(lambda record: UNSCORED not in str(record.msg))
         super().__init__(*args, **kwargs)
         if self.pop_callback(ProgressCallback) is not None:
@@ -130,7 +134,13 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         loss: torch.Tensor = super()._compute_loss(model, cut(inputs))
-        return loss
+        if self.replay is None:
+            return loss
+        batches = self.current_gradient_accumulation_steps
+        place = self.state.global_step, self._step % batches, self.accelerator.process_index
+        again = self.replay.loss(model, place)
+        self._metrics["train"]["replay"].append(again.item())
+        return loss + self.replay.settings.weight * again / batches
 
 
 def cut(inputs: dict[str, Any]) -> dict[str, Any]:

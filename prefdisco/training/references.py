@@ -1,6 +1,6 @@
 """What a training scenario's episodes are measured by: how the start checkpoint does without and with the preferences.
 
-Both are played once, before the first step, and kept in the run folder:
+Both are played once, before the first step, and kept in the run folder, or in one that runs share:
 
 references/episodes.jsonl     baseline and oracle episodes of the training scenarios, as an evaluation writes them
 references/references.json    scenario id -> their alignments and the baseline's accuracy, means over the seeds;
@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -24,7 +25,8 @@ from omegaconf import OmegaConf
 
 from prefdisco.config import RLRecipe
 from prefdisco.evaluate import evaluate_scenarios
-from prefdisco.files import RunError, atomic_write, claim
+from prefdisco.files import RunError, atomic_write, claim, lock
+from prefdisco.hashing import digest
 from prefdisco.llm.base import Sampling
 from prefdisco.llm.local import LocalModel
 from prefdisco.llm.loops import run
@@ -54,20 +56,33 @@ class Reference:
         return max(self.oracle - self.baseline, self.least_gain)
 
 
+def folder_of(recipe: RLRecipe) -> Path:
+    """Where the references of a recipe are."""
+    return Path(recipe.references or Path(recipe.run) / FOLDER)
+
+
 def prepare(recipe: RLRecipe, scenarios: Sequence[Scenario], weights: str) -> Path:
     """Play what is missing of the references with the recipe's model, named by its `weights`; returns their folder.
 
     Raises RunError where too many episodes failed, or the folder holds those of other weights.
     """
-    folder = Path(recipe.run) / FOLDER
+    folder = folder_of(recipe)
+    same = digest([each.id for each in scenarios], recipe.reward.reference_seeds)
     settings = {
         "weights": weights,
         "rollout": recipe.rollout.model_dump(mode="json", include=PLAYED),
         "model": recipe.model,
+        **({"scenarios": same} if recipe.references else {}),
     }
-    claim(folder, OmegaConf.to_yaml(OmegaConf.create(settings)), settings)
-    if (folder / REFERENCES).exists():
-        return folder
+    with lock(folder, wait=True) if recipe.references else nullcontext():  # the run's own folder is locked
+        claim(folder, OmegaConf.to_yaml(OmegaConf.create(settings)), settings)
+        if not (folder / REFERENCES).exists():
+            play(recipe, scenarios, folder)
+    return folder
+
+
+def play(recipe: RLRecipe, scenarios: Sequence[Scenario], folder: Path) -> None:
+    """Play what is missing into `folder`."""
     account = Account(recipe.remote)
     world = recipe_world(recipe, scenarios, account, recipe.rollout.user, recipe.rollout.judge)
     agent = LocalModel(recipe.model, batch_size=recipe.rollout.batch_size, dtype=recipe.eval.dtype)
@@ -86,7 +101,6 @@ def prepare(recipe: RLRecipe, scenarios: Sequence[Scenario], weights: str) -> Pa
             f"first with: {first}; repeat the command to try them again"
         )
     write(folder, found)
-    return folder
 
 
 def means(episodes: Iterable[Episode]) -> dict[str, Reference]:

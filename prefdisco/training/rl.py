@@ -32,6 +32,7 @@ from prefdisco.training.grpo import DialogueTrainer
 from prefdisco.training.multiplier import multiplier
 from prefdisco.training.processes import gathered, strategy
 from prefdisco.training.references import Reference
+from prefdisco.training.replay import Replay, check_replay
 from prefdisco.training.rewards import reward_functions, reward_weights
 from prefdisco.training.rollouts import Rollouts
 from prefdisco.training.saves import last_save
@@ -75,7 +76,7 @@ def describe(recipe: RLRecipe) -> str:
         [
             f"model       {recipe.model}",
             f"scenarios   {len(scenarios)} to train on, {recipe.scenarios.eval_limit} to evaluate on",
-            f"references  {Path(recipe.run) / references.FOLDER}: baseline and oracle of the training scenarios",
+            f"references  {references.folder_of(recipe)}: baseline and oracle of the training scenarios",
             f"round       {groups(arguments)}{drafts}",
             f"steps       {steps}, {steps_of_round(arguments):g} a round",
             f"watched     {len(watched)} other scenarios" + (f", every {recipe.watch.every} steps" if watched else ""),
@@ -140,6 +141,7 @@ def settings(recipe: RLRecipe) -> GRPOConfig:
     check_model(recipe)
     check_world(recipe, "reward.belief", recipe.reward.belief)
     check_candidates(recipe)
+    check_replay(recipe)
     check_precision(recipe)
     check_groups(recipe, arguments, recipe.scenarios.train_limit)
     if every % steps_of_round(arguments):
@@ -226,5 +228,6 @@ def trainer_of(recipe: RLRecipe, known: Mapping[str, Reference], world: World | 
         drafted=recipe.rollout.candidates > 1,
         multiplier=constraint,
         watch=watch,
+        replay=Replay(recipe, tokenizer) if recipe.replay.weight else None,
         callbacks=[*callbacks, *([Anchor(model, recipe.anchor)] if recipe.anchor else [])],
     )

@@ -139,7 +139,7 @@ class Rollouts:
         and credited with, `scaled` or not."""
         settings, found = self.recipe.rollout, dict[int, Rollout]()
         sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)
-        drafting = Drafting(reward, settings.candidates, settings.budget, scaled)
+        drafting = Drafting(reward, settings.candidates, settings.budget, scaled, settings.inferred)
 
         async def one(place: int, episode: Wanted) -> None:
             scenario, condition = episode.scenario, parse_condition(episode.condition)

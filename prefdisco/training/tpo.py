@@ -57,7 +57,7 @@ def describe(recipe: RLRecipe) -> str:
         [
             f"model       {recipe.model}",
             f"scenarios   {len(scenarios)} to train on, {recipe.scenarios.eval_limit} to evaluate on",
-            f"references  {Path(recipe.run) / references.FOLDER}: baseline and oracle of the training scenarios",
+            f"references  {references.folder_of(recipe)}: baseline and oracle of the training scenarios",
             f"rounds      {plan(recipe)}",
             f"episodes    {recipe.tpo.episodes} a round, {episodes} in all",
             f"run folder  {recipe.run}",
