@@ -8,6 +8,7 @@ import pytest
 
 from prefdisco.config import ConfigError, RLRecipe, load
 from prefdisco.training import rl
+from prefdisco.training.checks import check_candidates
 from tests.small_rl import recipe
 
 
@@ -24,6 +25,8 @@ from tests.small_rl import recipe
             "trainer.loss_type=vespo: needs one advantage a sequence; set reward",
         ),
         (["rollout.candidates=2", "trainer.scale_rewards=batch"], "drafts are compared with each other, in no batch"),
+        (["rollout.inferred=0.1"], "rollout.inferred: it is one more draft of several; raise rollout.candidates"),
+        (["replay.weight=1", "replay.source=nowhere.jsonl"], "nowhere.jsonl: no such file; choose pocket, or a JSON"),
         (["model=runs/nowhere/checkpoint"], "no such checkpoint; train it first with recipe=nowhere"),
         (["scenarios.source=file.jsonl"], "eval.user=passive: only Pocket's is computed, not that of file.jsonl"),
         (
@@ -37,6 +40,13 @@ def test_what_it_cannot_do_is_one_line(tmp_path: Path, words: list[str], expecte
         rl.settings(recipe(tmp_path, *words))
     assert expected in str(caught.value) and "\n" not in str(caught.value)
     assert str(caught.value).startswith(("command line: ", "recipes/grpo_small.yaml: "))
+
+
+def test_what_is_inferred_is_not_corrected_for_as_sampled_text(tmp_path: Path) -> None:
+    words = ["rollout.candidates=2", "rollout.inferred=0.1", "rollout.engine=server"]
+    with pytest.raises(ConfigError, match=r"mismatch; set trainer\.vllm_importance_sampling_correction=false"):
+        check_candidates(recipe(tmp_path, *words))
+    check_candidates(recipe(tmp_path, *words, "trainer.vllm_importance_sampling_correction=false"))
 
 
 def test_saves_lie_between_rounds(tmp_path: Path) -> None:
