@@ -96,7 +96,7 @@ class Deliberation:
         self.reward, self.drafting = drafting.reward, drafting
         self.asked, self.left = asked_by(world.user), parse_condition(condition).questions(drafting.budget)
         self.name = agent.name
-        self.heard: dict[str, int] = {}  # attribute that was revealed -> how many were before
+        self.told: dict[str, int] = {}  # attribute that was revealed -> how many were before
         self.credits: list[float] = []
         self.right: list[bool] = []
 
@@ -135,10 +135,10 @@ class Deliberation:
         So what is to be inferred from answers is found, which an agent that was taught to heed them never tries.
         """
         assumed, weights = self.belief.assumed(self.drafting.inferred), self.belief.wanted()
-        if not self.drafting.inferred or self.left or self.condition != DISCOVERY or len(assumed) <= len(self.heard):
+        if not self.drafting.inferred or self.left or self.condition != DISCOVERY or len(assumed) <= len(self.told):
             return []
         stated = [self.world.preference(*each, weights.get(each, 0.0)) for each in assumed.items()]
-        stated.sort(key=lambda each: (self.heard.get(each.attribute, len(self.heard)), -each.weight))
+        stated.sort(key=lambda each: (self.told.get(each.attribute, len(self.told)), -each.weight))
         teller = self.scenario.model_copy(update={"profile": tuple(stated)})
         opening = parse_condition("oracle_preferences").opening(teller, 0)
         apart = Conversation(opening, thinking=conversation.thinking)
@@ -159,7 +159,7 @@ class Deliberation:
         reply = await self.world.user.reply(scenario, messages, question, seed)
         self.left = 0 if STOP in reply.text else self.left - 1
         if reply.revealed:
-            self.heard.setdefault(reply.revealed, len(self.heard))
+            self.told.setdefault(reply.revealed, len(self.told))
         self.belief = heard(self.belief, scenario, question, reply.revealed, self.asked)
         return reply
 
