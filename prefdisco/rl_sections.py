@@ -86,8 +86,8 @@ class ReplayConfig(Section):
     source: str = Field(
         default="pocket",
         min_length=1,
-        description="pocket: plain problems of pocket-base's corpus, of all families; or a JSON Lines file of "
-        '{"messages": [..]}',
+        description="pocket: plain problems of pocket-base's corpus, of all families, without its mistakes; or a JSON "
+        'Lines file of {"messages": [..]}',
     )
     limit: int = Field(default=20_000, ge=1, description="dialogues of them that are read")
     batch_size: int = Field(default=16, ge=1, description="dialogues beside each micro-batch of episodes")

@@ -11,6 +11,7 @@ import torch
 
 from prefdisco.config import ConfigError
 from prefdisco.llm.local import load
+from prefdisco.pocket.corpus import documents
 from prefdisco.schema import DataError
 from prefdisco.training.grpo import DialogueTrainer
 from prefdisco.training.replay import Replay, check_replay, dialogues
@@ -55,6 +56,8 @@ def test_pockets_are_plain_problems_of_all_families_and_every_step_draws_others(
     wanted = recipe(tmp_path, "replay.weight=1", "replay.limit=300", "replay.batch_size=4")
     talks = list(dialogues(wanted))
     assert len(talks) == 300 and all([m.role for m in talk] == ["user", "assistant"] for talk in talks)
+    slips = [each for each in documents(400, 1, {"plain": 1.0}) if each.slipped]
+    assert 10 < len(slips) < 100 and not any(each.messages in talks for each in slips), "no mistake is learned"
     tokenizer = load("pocket-base", device="cpu", dtype="float32")[1]
     replay = Replay(wanted, tokenizer)
     seen: list[torch.Tensor] = []

@@ -25,7 +25,16 @@ from tests.small_rl import recipe
             "trainer.loss_type=vespo: needs one advantage a sequence; set reward",
         ),
         (["rollout.candidates=2", "trainer.scale_rewards=batch"], "drafts are compared with each other, in no batch"),
-        (["rollout.inferred=0.1"], "rollout.inferred: it is one more draft of several; raise rollout.candidates"),
+        (
+            [
+                "replay.weight=1",
+                "scenarios.source=file.jsonl",
+                "eval.user=server/http://a",
+                "eval.judge=server/http://a",
+                "reward.belief=prior",
+            ],
+            "replay.source=pocket: the scenarios are not Pocket's; name a JSON Lines file, or set replay.weight=0",
+        ),
         (["replay.weight=1", "replay.source=nowhere.jsonl"], "nowhere.jsonl: no such file; choose pocket, or a JSON"),
         (["model=runs/nowhere/checkpoint"], "no such checkpoint; train it first with recipe=nowhere"),
         (["scenarios.source=file.jsonl"], "eval.user=passive: only Pocket's is computed, not that of file.jsonl"),

@@ -68,11 +68,12 @@ TASK_QUESTIONS = (
 
 
 class Document(NamedTuple):
-    """One training dialogue; `thinking` is the chat template's control."""
+    """One training dialogue; `thinking` is the chat template's control, `slipped` says that a mistake was put in."""
 
     kind: str
     messages: list[Message]
     thinking: bool = True
+    slipped: bool = False
 
 
 class Author:
@@ -81,6 +82,7 @@ class Author:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.user = PocketUser("nostop")
+        self.slipped = False
 
     def document(self, kind: str) -> Document:
         """One document of `kind`, a key of MIX."""
@@ -88,11 +90,12 @@ class Author:
         family = rng.choice(sorted(FAMILIES))
         where = scenario(sample_problem(rng, "train", family), sample_persona(rng, split="train"))
         messages: list[Message] = getattr(self, f"_{kind}")(where)
-        return Document(kind, messages, thinking=kind != "no_think")
+        return Document(kind, messages, thinking=kind != "no_think", slipped=self.slipped)
 
     def _answer(self, kind: str, problem: Problem, plan: Plan, wire: bool = False) -> Message:
         rate = SLIP[problem.difficulty or 1] * HARDER.get(problem.family or "", 1.0) + EXTRA_SLIP[kind]
         slip = self.rng.randrange(2**32) if self.rng.random() < rate else None
+        self.slipped = slip is not None
 
         def source() -> random.Random | None:
             return None if slip is None else random.Random(slip)

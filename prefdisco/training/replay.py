@@ -65,17 +65,20 @@ def check_replay(recipe: RLRecipe) -> None:
 
 def dialogues(recipe: RLRecipe) -> Iterator[Sequence[Message]]:
     """The messages of each. Raises ConfigError for a source that there is not, DataError for a line that is none."""
-    settings, where = recipe.replay, recipe.where("replay.source")
+    settings, where = recipe.replay, f"{recipe.where('replay.source')}: replay.source={recipe.replay.source}"
     if settings.source == POCKET:
+        if recipe.scenarios.source != POCKET:
+            raise ConfigError(
+                f"{where}: the scenarios are not Pocket's; name a JSON Lines file, or set replay.weight=0"
+            )
         from prefdisco.pocket.corpus import documents
 
-        yield from (each.messages for each in documents(settings.limit, settings.seed, {"plain": 1.0}))
+        written = documents(2 * settings.limit, settings.seed, {"plain": 1.0})  # enough without those with mistakes
+        yield from islice((each.messages for each in written if not each.slipped), settings.limit)
         return
     path = Path(settings.source)
     if not path.is_file():
-        raise ConfigError(
-            f"{where}: replay.source={settings.source}: no such file; choose pocket, or a JSON Lines file"
-        )
+        raise ConfigError(f"{where}: no such file; choose pocket, or a JSON Lines file")
     for number, line in enumerate(islice(read_jsonl(path, Told), settings.limit), 1):
         if all(message.role != "assistant" for message in line.messages):
             raise DataError(f"{path}:{number}: messages: none is the assistant's; there is nothing to learn")
