@@ -136,7 +136,7 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., lis
     def run(*words: str, fails: str = "", errors: int = 0) -> list[str]:
         seen: list[str] = []
 
-        def evaluate(command: list[str], check: bool) -> Any:
+        def evaluate(command: list[str], **options: Any) -> Any:
             folder = Path(command[-1].removeprefix("run="))
             seen.append(folder.name)
             if folder.name == fails:
@@ -173,7 +173,7 @@ def test_other_words_other_weights_and_failed_episodes_are(played: Callable[...,
 def test_a_suite_plays_for_real_and_its_tables_can_be_recomputed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def here(command: list[str], check: bool) -> Any:
+    def here(command: list[str], **options: Any) -> Any:
         assert command[:3] == [sys.executable, "-m", "prefdisco.cli"]
         return SimpleNamespace(returncode=main(command[3:]))
 

@@ -65,6 +65,15 @@ def test_every_run_is_made_once_a_seed_and_all_end_in_one_table(make: Path) -> N
     assert calls(make) == runs  # nothing is made twice
 
 
+def test_programs_of_the_environment_are_found_though_it_is_not_activated(
+    make: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(make))
+    chosen = suite(make)
+    run_suite(chosen.model_copy(update={"launch": [Path(sys.executable).name, str(make / "fake.py")]}))
+    assert len(calls(make)) == 4
+
+
 def test_words_name_other_runs_of_the_suite(make: Path) -> None:
     commands = [command for _, command in steps(suite(make, "only=[from_good]"))]
     assert [command[4] for command in commands] == [f"model=runs/both/good-{seed}/checkpoint" for seed in (0, 2)]

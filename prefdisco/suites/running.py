@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 from prefdisco.files import RunError, atomic_write
@@ -24,6 +26,12 @@ def steps(suite: Suite) -> list[Step]:
     return training_steps(suite)
 
 
+def environment() -> dict[str, str]:
+    """That of this process, in which programs of this Python's own environment are found, activated or not."""
+    own = str(Path(sys.executable).parent)
+    return {**os.environ, "PATH": os.pathsep.join([own, os.environ.get("PATH", os.defpath)])}
+
+
 def run_suite(suite: Suite) -> Path:
     """Make what is missing, write `table.md`, `table.json` and the curve, print the tables; returns the suite's folder.
 
@@ -36,7 +44,7 @@ def run_suite(suite: Suite) -> Path:
     ]
     for number, (folder, command) in enumerate(todo, 1):
         print(f"[{number}/{len(todo)}] {shlex.join(command)}", flush=True)
-        code = subprocess.run(command, check=False).returncode
+        code = subprocess.run(command, env=environment(), check=False).returncode
         if code or not complete(folder):
             raise RunError(f"{folder}: the command above ended with {code}; repeat this one to go on")
         if not suite.train:
