@@ -122,7 +122,7 @@ def test_the_loss_is_the_one_written_by_hand(made: Any) -> None:
 
 
 def test_with_drafts_the_advantage_of_a_turn_is_its_credit(tmp_path: Path) -> None:
-    words = ["rollout.candidates=3", "rollout.temperature=1.2", "reward.information=0.5"]
+    words = ["rollout.candidates=3", "rollout.temperature=1.2", "reward.information=0.5", "rollout.inferred=0.01"]
     trainer = rl.trainer_of(recipe(tmp_path, *words), KNOWN)
     inputs, batch = batch_of(trainer)
     for row, line in enumerate(inputs):
@@ -134,6 +134,11 @@ def test_with_drafts_the_advantage_of_a_turn_is_its_credit(tmp_path: Path) -> No
             assert batch["advantages"][row, start:end].tolist() == pytest.approx([credit] * (end - start))
         assert batch["advantages"][row].count_nonzero() <= sum(mask)
     assert sum(credit > 0 for line in inputs for credit in line["rollout"].credits) > 8
+    given = batch["sampling_per_token_logps"].isnan()
+    assert given.any(1).sum() > 1, "nobody drew the tokens of what was written elsewhere"
+    assert trainer._compute_loss(trainer.model, batch).isfinite()
+    missing = {**batch, "sampling_per_token_logps": batch["sampling_per_token_logps"].nan_to_num(-9.0)}
+    assert trainer._compute_loss(trainer.model, missing) == trainer._compute_loss(trainer.model, batch)
 
 
 def test_plain_and_told_problems_are_played_beside_the_dialogues(tmp_path: Path) -> None:
@@ -304,6 +309,7 @@ def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.Ca
         "watch.every=2",
         "watch.limit=3",
         "watch.broken=1",
+        "watch.collapse=9",
         "rollout.candidates=2",
         "trainer.gradient_accumulation_steps=1",  # two steps learn from a round
         "rollout.inferred=0.01",

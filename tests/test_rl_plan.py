@@ -8,7 +8,6 @@ import pytest
 
 from prefdisco.config import ConfigError, RLRecipe, load
 from prefdisco.training import rl
-from prefdisco.training.checks import check_candidates
 from tests.small_rl import recipe
 
 
@@ -49,13 +48,6 @@ def test_what_it_cannot_do_is_one_line(tmp_path: Path, words: list[str], expecte
         rl.settings(recipe(tmp_path, *words))
     assert expected in str(caught.value) and "\n" not in str(caught.value)
     assert str(caught.value).startswith(("command line: ", "recipes/grpo_small.yaml: "))
-
-
-def test_what_is_inferred_is_not_corrected_for_as_sampled_text(tmp_path: Path) -> None:
-    words = ["rollout.candidates=2", "rollout.inferred=0.1", "rollout.engine=server"]
-    with pytest.raises(ConfigError, match=r"mismatch; set trainer\.vllm_importance_sampling_correction=false"):
-        check_candidates(recipe(tmp_path, *words))
-    check_candidates(recipe(tmp_path, *words, "trainer.vllm_importance_sampling_correction=false"))
 
 
 def test_saves_lie_between_rounds(tmp_path: Path) -> None:

@@ -79,13 +79,6 @@ def check_candidates(recipe: RLRecipe) -> None:
             f"{recipe.where('rollout.candidates')}: rollout.candidates: only Pocket's users tell what a question "
             f"is about, not {user}; set rollout.candidates=1"
         )
-    corrected = recipe.trainer.get("vllm_importance_sampling_correction", True)
-    drafted = recipe.rollout.inferred and recipe.rollout.candidates > 1
-    if drafted and recipe.rollout.engine != "local" and corrected:
-        raise ConfigError(
-            f"{recipe.where('rollout.inferred')}: rollout.inferred: the tokens of that draft are not sampled where "
-            "they stand, and TRL would take that for a mismatch; set trainer.vllm_importance_sampling_correction=false"
-        )
 
 
 def check_model(recipe: TrainRecipe) -> None:
