@@ -128,8 +128,7 @@ class Setting:
         self.model, self.episodes, self.turn, self.folder = model, episodes, turn, folder
         words = [
             "recipe=grpo_small", f"model={model}", f"scenarios.train_limit={episodes // 8}", f"run={folder}",
-            "rollout.candidates=1", "rollout.inferred=0", "replay.weight=0", "rollout.mix={plain: 0, oracle: 0}",
-            "watch.every=0",
+            "rollout.candidates=1", "replay.weight=0", "rollout.mix={plain: 0, oracle: 0}", "watch.every=0",
             "trainer.num_generations=8", "trainer.steps_per_generation=1", "trainer.gradient_accumulation_steps=1",
             f"rollout.batch_size={episodes}", f"trainer.per_device_train_batch_size={episodes}",
         ]  # fmt: skip

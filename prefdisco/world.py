@@ -32,9 +32,7 @@ class World:
     scenarios: Sequence[Scenario]
     question: Callable[[Scenario, str, int], str]  # scenario, attribute, seed -> the text of a question
     wondering: Callable[[str], str]  # attribute -> what an agent thinks before it asks
-    preference: Callable[
-        [str, str, float], Preference
-    ]  # attribute, value, weight -> the preference as prompts state it
+    preference: Callable[[str, str, float], Preference]  # attribute, value, weight -> as prompts state it
 
     def policy(self, name: str, budget: int, cost: float, belief: str = "exact") -> Policy:
         """The question policy called `name`, asking from the belief called `belief`: the exact one, or one that is

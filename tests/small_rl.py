@@ -13,7 +13,7 @@ SMALL = [
     "trainer.gradient_accumulation_steps=2", "trainer.steps_per_generation=2", "trainer.num_iterations=1",
     "trainer.learning_rate=0.001", "optimizer=adamw", "trainer.save_steps=1", "watch.every=0",
     "reward.information=2", "anchor=0", "trainer.scale_rewards=none", "trainer.loss_type=dapo",
-    "rollout.candidates=1", "rollout.inferred=0", "replay.weight=0", "rollout.mix.plain=0", "rollout.mix.oracle=0",
+    "rollout.candidates=1", "replay.weight=0", "rollout.mix.plain=0", "rollout.mix.oracle=0",
 ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from prefdisco.elicitation.classes import LatentTypes
 from prefdisco.elicitation.grades import plain_grade
 from prefdisco.elicitation.models import Hybrid
 from prefdisco.elicitation.table import MOST, tables
+from prefdisco.llm.scripted import ScriptedModel
 from prefdisco.pocket.scenarios import scenarios
 from prefdisco.schema import DataError
 from prefdisco.world import belief_of, grade_of, world_of
@@ -273,6 +274,18 @@ def test_a_world_asks_from_the_belief_it_is_told_to() -> None:
         ConfigError, match=r"data\.belief=guess: unknown belief; choose one of exact, exact_train, prior"
     ):
         world.policy("random", 5, 0.0, "guess")
+
+
+def test_a_world_states_a_preference_as_its_scenarios_describe_it() -> None:
+    model = lambda role, name: ScriptedModel([], name)  # noqa: E731
+    elsewhere = world_of(TRAIN, "a/model", "a/model", model)
+    known = TRAIN[0].profile[0]
+    stated = elsewhere.preference(known.attribute, known.value, 0.25)
+    assert stated.weight == 0.25 and stated.description == known.description and stated.kind == known.kind
+    pocket = scenarios("train", 1)
+    wanted = pocket[0].profile[0]
+    stated = world_of(pocket).preference(wanted.attribute, wanted.value, wanted.weight)
+    assert (stated.kind, stated.value, stated.weight) == (wanted.kind, wanted.value, wanted.weight)
 
 
 def test_other_worlds_name_the_beliefs_that_can_be_learned() -> None:

@@ -26,9 +26,9 @@ from prefdisco.pocket.judge import PocketJudge
 from prefdisco.pocket.scenarios import scenarios
 from prefdisco.pocket.users import attribute_of
 from prefdisco.pocket.writer import write
-from prefdisco.protocol import SplitThinking, Turn, format_final, format_question, parse_turn, split_thinking
+from prefdisco.protocol import format_final, format_question
 from prefdisco.schema import Message, Scenario
-from prefdisco.training.candidates import Deliberation, Drafted, Drafting, read
+from prefdisco.training.candidates import Deliberation, Drafted, Drafting, parsed
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import earned
 from prefdisco.world import world_of
@@ -57,9 +57,13 @@ def about(question: str) -> str | None:
     return question if question in ATTRIBUTES else attribute_of(question)
 
 
+def said(text: str, thinking: str = "<think>So.</think>") -> Drafted:
+    """A draft with this text."""
+    return parsed(Draft(Completion(thinking + text, "stop", Usage()), [], ROW))
+
+
 def loss(text: str, **reward: float) -> float:
-    read = split_thinking(text)
-    return deliberation(ScriptedModel([]), **reward).loss(parse_turn(read.visible), read)
+    return deliberation(ScriptedModel([]), **reward).loss(said(text, thinking=""))
 
 
 def test_a_question_loses_what_the_best_one_would_bring_beyond_it() -> None:
@@ -74,10 +78,10 @@ def test_a_question_that_was_asked_before_loses_what_an_answer_does() -> None:
     best, other = sorted(START.gains(), key=lambda name: -START.gains()[name])[:2]
     both = deliberation(ScriptedModel([]))
     asyncio.run(both.reply(SCENARIO, [], best, 0))
-    lost = both.loss(parse_turn(format_question(best)), split_thinking(""))
-    assert both.left == 2 and lost == both.loss(parse_turn(format_final("42")), split_thinking(""))
-    assert lost < both.loss(parse_turn(format_question("weather")), split_thinking("")) < 0
-    assert lost < both.loss(parse_turn(format_question(other)), split_thinking(""))
+    lost = both.loss(said(format_question(best)))
+    assert both.left == 2 and lost == both.loss(said(format_final("42")))
+    assert lost < both.loss(said(format_question("weather"))) < 0
+    assert lost < both.loss(said(format_question(other)))
 
 
 def test_an_answer_loses_all_questions_that_were_left_and_worth_their_price() -> None:
@@ -93,8 +97,8 @@ def test_the_best_draft_is_taken_and_earns_what_it_is_beyond_their_mean(base: Lo
     rewards: list[float] = []
 
     class Spy(Deliberation):
-        def loss(self, turn: Turn, read: SplitThinking) -> float:
-            losses.append(super().loss(turn, read))
+        def loss(self, drafted: Drafted) -> float:
+            losses.append(super().loss(drafted))
             return losses[-1]
 
         async def answered(self, drafted: Drafted) -> tuple[float, bool]:
@@ -145,9 +149,7 @@ def test_what_an_answer_guesses_is_worth_what_the_belief_expects_of_it() -> None
 
     def worth(plan: dict[str, str]) -> float:
         text = format_final(write(SCENARIO.problem, plan, random.Random(0)))
-        return asyncio.run(
-            both.answered(read(Draft(Completion(f"<think>So.</think>{text}", "stop", Usage()), [], ROW)))
-        )[0]
+        return asyncio.run(both.answered(said(text)))[0]
 
     rise = (known.expected_alignment() - KNOWN.baseline) / 2
     assert worth(guessed) == pytest.approx(rise) and worth(told) < rise - 0.05
@@ -187,7 +189,7 @@ class Written:
     async def drafts(self, conversation: Conversation, samplings: Any) -> list[Draft]:
         found = []
         for text in self.texts:
-            found.append(Draft(Completion(f"<think>So.</think>{text}", "stop", Usage()), [], ROW))
+            found.append(said(text).draft)
         return found
 
     def adopt(self, conversation: Conversation, draft: Draft) -> Completion:

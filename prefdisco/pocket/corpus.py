@@ -13,14 +13,14 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from prefdisco.conditions import Condition, parse_condition, problem_text, prompt
-from prefdisco.pocket.attributes import ATTRIBUTES, DIMENSIONS, unknown
+from prefdisco.pocket.attributes import ATTRIBUTES, DIMENSIONS, preference, unknown
 from prefdisco.pocket.families import FAMILIES
 from prefdisco.pocket.population import CANDIDATES, sample_persona
 from prefdisco.pocket.scenarios import sample_problem, scenario
 from prefdisco.pocket.users import PocketUser, say
 from prefdisco.pocket.writer import Plan, think, write
 from prefdisco.protocol import format_final, format_question
-from prefdisco.schema import Message, Preference, Problem, Scenario
+from prefdisco.schema import Message, Problem, Scenario
 
 SLIP = {1: 0.04, 2: 0.07, 3: 0.1}  # share of plain solutions with a mistake, by difficulty
 HARDER = {"circuits": 1.7, "ages": 1.5, "order": 1.5, "elimination": 1.5}  # factor on it, by family
@@ -137,9 +137,7 @@ class Author:
     def _oracle_preferences(self, where: Scenario) -> list[Message]:
         stated = self._wanted(6)
         weight = 1 / len(stated)
-        profile = tuple(
-            Preference(attribute=a, value=v, weight=weight, kind=ATTRIBUTES[a].kind) for a, v in stated.items()
-        )
+        profile = tuple(preference(name, value, weight) for name, value in stated.items())
         told = where.model_copy(update={"profile": profile})
         opening = parse_condition("oracle_preferences").opening(told, 0)
         return [*opening, self._answer("oracle_preferences", where.problem, self._follow(stated))]
@@ -201,8 +199,8 @@ class Author:
             messages.append(Message(role="assistant", content=format_question(question), thinking=thinking))
             reply = self.user.answer(where, [], question, self.rng.randrange(2**16))
             if reply.revealed and self.rng.random() < HEEDED:
-                preference = where.preference(reply.revealed)
-                heeded[reply.revealed] = preference.value if preference else None
+                said = where.preference(reply.revealed)
+                heeded[reply.revealed] = said.value if said else None
             last = turn + 1 == condition.questions(5)
             messages.append(
                 Message(role="user", content=f"{reply.text}\n{prompt('final_request')}" if last else reply.text)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prefdisco.hashing import digest, stable_seed
-from prefdisco.pocket.attributes import ATTRIBUTES
+from prefdisco.pocket.attributes import ATTRIBUTES, preference
 from prefdisco.pocket.people import (
     ADJECTIVES,
     EXPERTISE_WORDS,
@@ -217,7 +217,4 @@ def profile(persona: Persona, family: str) -> tuple[Preference, ...]:
         drawn.append((law.candidates[i], value, int(law.importance[k, i]) + noise))
     total = sum(importance for *_, importance in drawn)
     drawn.sort(key=lambda item: -item[2])
-    return tuple(
-        Preference(attribute=a, value=v, weight=importance / total, kind=ATTRIBUTES[a].kind)
-        for a, v, importance in drawn
-    )
+    return tuple(preference(attribute, value, importance / total) for attribute, value, importance in drawn)

@@ -105,7 +105,7 @@ class Deliberation:
         drafts, more = await asyncio.gather(self.drafts(conversation, sampling), self.informed(conversation, sampling))
         losses, best = [0.0] * len(drafts), drafts
         if self.left:
-            losses = [self.loss(draft.turn, draft.read) for draft in drafts]
+            losses = [self.loss(draft) for draft in drafts]
             best = [draft for draft, loss in zip(drafts, losses, strict=True) if loss == max(losses)]
         credit = self.reward.information * self.above(losses, max(losses))
         credit += self.reward.imitation if max(losses) >= 0 else 0.0  # nothing there could have been better
@@ -125,7 +125,7 @@ class Deliberation:
         """The agent's own."""
         count = self.drafting.count
         samplings = [replace(sampling, seed=stable_seed(sampling.seed, "draft", i)) for i in range(count)]
-        return [read(draft) for draft in await self.agent.drafts(conversation, samplings)]
+        return [parsed(draft) for draft in await self.agent.drafts(conversation, samplings)]
 
     async def informed(self, conversation: Conversation, sampling: Sampling) -> list[Drafted]:
         """The agent's own answer to somebody who states all that the belief assumes, first what was told and in
@@ -148,7 +148,7 @@ class Deliberation:
             return []
         content = split.visible if parse_turn(split.visible).kind == "final" else format_final(split.visible)
         text = self.agent.chat.spelled(split.thinking, content)
-        return [read(self.agent.given(conversation, text))]
+        return [parsed(self.agent.given(conversation, text))]
 
     def above(self, values: Sequence[float], value: float) -> float:
         """How far a value is above the mean of all, in standard deviations where credits are scaled."""
@@ -163,14 +163,15 @@ class Deliberation:
         self.belief = heard(self.belief, scenario, question, reply.revealed, self.asked)
         return reply
 
-    def loss(self, turn: Turn, read: SplitThinking) -> float:
+    def loss(self, drafted: Drafted) -> float:
         """What a drafted turn loses against the best question; 0 is the best. An answer's form is in its reward."""
+        turn = drafted.turn
         price, gains = self.reward.question * self.reference.unit, self.belief.gains()
         about = self.asked(turn.text) if turn.kind == "question" else None
         if turn.kind != "question" or about in {name for name, _ in self.belief.answered}:
             return -worth(gains, price, self.left) / self.reference.unit
         gain = gains.get(about or "", 0.0)
-        form = 0.0 if read.well_formed else self.reward.format
+        form = 0.0 if drafted.read.well_formed else self.reward.format
         return (gain - price - worth(gains, price, 1)) / self.reference.unit - form
 
     async def answered(self, drafted: Drafted) -> tuple[float, bool]:
@@ -207,7 +208,7 @@ class Deliberation:
         return earned(verdict, self.reference, self.reward), bool(verdict.correct)
 
 
-def read(draft: Draft) -> Drafted:
+def parsed(draft: Draft) -> Drafted:
     """What a draft says."""
     split = split_thinking(draft.completion.text)
     return Drafted(draft, split, parse_turn(split.visible))

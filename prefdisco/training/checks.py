@@ -26,7 +26,11 @@ SEPARATED = {"full_attention", "sliding_attention"}  # kinds of layers whose mas
 
 # objective -> sections, or single keys of them, that it does not look at
 QUESTIONS = ("question", "information", "belief")
-NO_MEANING = {"grpo": ("tpo",), "tpo": ("constraint", "watch", *(f"reward.{name}" for name in QUESTIONS))}
+DRAFTS = ("rollout.candidates", "rollout.inferred", "rollout.mix")
+NO_MEANING = {
+    "grpo": ("tpo",),
+    "tpo": ("constraint", "watch", "replay", *DRAFTS, *(f"reward.{name}" for name in QUESTIONS)),
+}
 
 
 def is_flat(arguments: SFTConfig) -> bool:
