@@ -30,12 +30,6 @@ class RolloutConfig(Section):
         ge=1,
         description="turns that are drafted where the agent may ask; the one expected to bring most is taken",
     )
-    inferred: float = Field(
-        default=0.0,
-        ge=0,
-        description="with drafts: the last turn has one more, written as if the person had told what the belief infers "
-        "and expects to gain so many alignment points by; 0: none",
-    )
     mix: RolloutMix = RolloutMix()
     engine: Literal["local", "colocate", "server"] = Field(
         default="local", description="what generates: the trained model itself, vLLM beside it, a vLLM server"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from prefdisco.conditions import parse_condition
 from prefdisco.config import RewardConfig
 from prefdisco.dialogue import play
+from prefdisco.elicitation import lookahead
 from prefdisco.grading import graded
 from prefdisco.judges import Verdict
 from prefdisco.llm.base import Completion, Conversation, ModelError, Sampling, Usage
@@ -20,7 +22,7 @@ from prefdisco.llm.local import LocalModel
 from prefdisco.llm.rows import Row
 from prefdisco.llm.scripted import ScriptedModel
 from prefdisco.llm.tokens import Draft
-from prefdisco.pocket.attributes import ATTRIBUTES, preference
+from prefdisco.pocket.attributes import ATTRIBUTES, DIMENSIONS, preference
 from prefdisco.pocket.belief import Belief, belief
 from prefdisco.pocket.judge import PocketJudge
 from prefdisco.pocket.scenarios import scenarios
@@ -62,26 +64,52 @@ def said(text: str, thinking: str = "<think>So.</think>") -> Drafted:
     return parsed(Draft(Completion(thinking + text, "stop", Usage()), [], ROW))
 
 
-def loss(text: str, **reward: float) -> float:
-    return deliberation(ScriptedModel([]), **reward).loss(said(text, thinking=""))
+def loss(text: str, budget: int = 3, **reward: float) -> float:
+    both = deliberation(ScriptedModel([]), budget, **reward)
+    return both.loss(said(text, thinking=""), lookahead(START, both.price, budget))
 
 
 def test_a_question_loses_what_the_best_one_would_bring_beyond_it() -> None:
+    """The last one by its own gain, earlier ones with the best question that is left after them."""
     for name, gain in START.gains().items():
-        assert loss(format_question(name)) == pytest.approx((gain - GAINS[0]) / 2)
-    assert loss(format_question("weather"), question=0.01) == pytest.approx(-0.01 - (GAINS[0] / 2 - 0.01))
-    best = format_question(max(START.gains(), key=lambda name: START.gains()[name]))
+        assert loss(format_question(name), 1) == pytest.approx((gain - GAINS[0]) / 2)
+    values = lookahead(START, 0.0, 3)
+    for name, value in values.items():
+        assert loss(format_question(name)) == pytest.approx((value - max(values.values())) / 2)
+    assert loss(format_question("weather"), 1, question=0.01) == pytest.approx(-0.01 - (GAINS[0] / 2 - 0.01))
+    waste = (GAINS[0] / 2 - 0.01) - 0.01 - max(lookahead(START, 0.02, 3).values()) / 2
+    assert loss(format_question("weather"), question=0.01) == pytest.approx(waste)
+    best = format_question(max(values, key=lambda name: values[name]))
     assert loss(f"<think>So.</think><think>Or</think>{best}", format=0.3) == loss(f"<think>So.</think>{best}") - 0.3
+
+
+def test_looking_ahead_counts_the_best_question_after_every_answer() -> None:
+    gains = START.gains()
+    for cost in (0.0, 0.3):
+        values = lookahead(START, cost, 2)
+        assert lookahead(START, cost, 5) == values and lookahead(START, cost, 1) == {
+            name: gain - cost for name, gain in gains.items()
+        }
+        for name, gain in gains.items():
+            after = sum(
+                chance * max([0.0, *(each - cost for each in START.answer(name, value).gains().values())])
+                for chance, value in START.outcomes(name)
+                if chance > 0
+            )
+            assert values[name] == pytest.approx(gain - cost + after)
+    first = sorted(gains, key=lambda name: -gains[name])[:2]
+    assert abs(values[first[0]] - values[first[1]]) < gains[first[0]] - gains[first[1]], "the order hardly matters"
 
 
 def test_a_question_that_was_asked_before_loses_what_an_answer_does() -> None:
     best, other = sorted(START.gains(), key=lambda name: -START.gains()[name])[:2]
     both = deliberation(ScriptedModel([]))
     asyncio.run(both.reply(SCENARIO, [], best, 0))
-    lost = both.loss(said(format_question(best)))
-    assert both.left == 2 and lost == both.loss(said(format_final("42")))
-    assert lost < both.loss(said(format_question("weather"))) < 0
-    assert lost < both.loss(said(format_question(other)))
+    values = lookahead(both.belief, 0.0, both.left)
+    lost = both.loss(said(format_question(best)), values)
+    assert both.left == 2 and lost == both.loss(said(format_final("42")), values)
+    assert lost < both.loss(said(format_question("weather")), values) < 0
+    assert lost < both.loss(said(format_question(other)), values)
 
 
 def test_an_answer_loses_all_questions_that_were_left_and_worth_their_price() -> None:
@@ -97,8 +125,8 @@ def test_the_best_draft_is_taken_and_earns_what_it_is_beyond_their_mean(base: Lo
     rewards: list[float] = []
 
     class Spy(Deliberation):
-        def loss(self, drafted: Drafted) -> float:
-            losses.append(super().loss(drafted))
+        def loss(self, drafted: Drafted, values: Mapping[str, float]) -> float:
+            losses.append(super().loss(drafted, values))
             return losses[-1]
 
         async def answered(self, drafted: Drafted) -> tuple[float, bool]:
@@ -114,12 +142,13 @@ def test_the_best_draft_is_taken_and_earns_what_it_is_beyond_their_mean(base: Lo
     assert both.credits == pytest.approx([*above, max(rewards) - fmean(rewards)])
     assert len(both.right) == 6
     known = START
-    for question, turn in zip(episode.questions, asked, strict=True):
+    for question, turn, left in zip(episode.questions, asked, (2, 1), strict=True):
         name = attribute_of(question.text) or ""
-        gains = known.gains()
-        assert max(turn) == pytest.approx((gains.get(name, 0.0) - max(gains.values())) / 2)
+        values = lookahead(known, 0.0, left)
+        nothing = max(known.gains().values()) if left == 2 else 0.0
+        assert max(turn) == pytest.approx((values.get(name, nothing) - max(values.values())) / 2)
         preference = SCENARIO.preference(name)
-        if name in gains:
+        if name in values:
             known = known.answer(name, preference.value if preference else None)
     assert both.belief.key == known.key
     verdict = asyncio.run(graded(episode, SCENARIO, world_of([SCENARIO]).judge))
@@ -142,7 +171,7 @@ def test_what_an_answer_guesses_is_worth_what_the_belief_expects_of_it() -> None
     for each in SCENARIO.profile[:2]:
         known = known.answer(each.attribute, each.value)
     told = {each.attribute: each.value for each in SCENARIO.profile[:2]}
-    guessed = known.assumed()
+    guessed = {name: value for name, value in known.best_plan().items() if value is not None}
     assert guessed.items() > told.items()
     both = deliberation(ScriptedModel([]), overcorrection=0.0, correctness=0.0)
     both.belief = known
@@ -153,29 +182,6 @@ def test_what_an_answer_guesses_is_worth_what_the_belief_expects_of_it() -> None
 
     rise = (known.expected_alignment() - KNOWN.baseline) / 2
     assert worth(guessed) == pytest.approx(rise) and worth(told) < rise - 0.05
-
-
-def test_one_draft_is_written_to_somebody_who_has_told_all_that_is_inferred(base: LocalModel) -> None:
-    known = START
-    for each in SCENARIO.profile[:2]:
-        known = known.answer(each.attribute, each.value)
-    both = deliberation(base, budget=0)
-    talk = Conversation(parse_condition("discovery").opening(SCENARIO, 0))
-    sampling = Sampling(temperature=1.0, max_tokens=256)
-    assert asyncio.run(both.informed(talk, sampling)) == [], "not asked for"
-    both.drafting = replace(both.drafting, inferred=0.01)
-    both.belief = known
-    (more,) = asyncio.run(both.informed(talk, sampling))
-    assert more.turn.kind == "final" and more.read.well_formed
-    held = PocketJudge().touched(SCENARIO, more.turn.text) & known.assumed().keys()
-    assert len(held) > len(known.answered), "it realises more than was told"
-    asyncio.run(both.complete(talk, sampling))
-    assert len(both.right) == 6, "accuracy is that of its own drafts"
-    both.agent.adopt(talk, more.draft)
-    own = [token for token, mine in zip(talk.ids, talk.mask, strict=True) if mine]
-    assert base.chat.decode(own[-len(more.draft.row.ids) :]) == more.draft.completion.text
-    both.left = 1
-    assert asyncio.run(both.informed(talk, sampling)) == [], "it may still ask"
 
 
 class Written:
@@ -219,6 +225,8 @@ def test_scaled_credits_are_in_standard_deviations_and_do_not_fade() -> None:
     asked = [format_question(name) for name in ("weather", best, "weather", "weather")]
     assert credit("discovery", *asked) == pytest.approx(2 * 0.75 * GAINS[0] / 2)
     assert credit("discovery", *asked, scaled=True) == pytest.approx(2 * 1.5, rel=0.02)
+    fine = credit("discovery", *asked, scaled=True, question=GAINS[0])  # a question costs more than what lies between
+    assert fine == pytest.approx(2 * 0.75 * 0.5)
     assert credit("discovery", *asked[:1], scaled=True) == credit("discovery", *asked[2:], scaled=True) == 0
     answers = [format_final(text) for text in (RIGHT, KIND)]
     apart = credit("oracle", *answers)
@@ -239,6 +247,11 @@ def test_what_could_not_be_better_is_imitated() -> None:
     answers = [format_final(text) for text in (RIGHT, KIND)]
     assert credit("oracle", *answers, imitation=0.3) == pytest.approx(credit("oracle", *answers) + 0.3)
     assert credit("discovery", format_question("weather"), imitation=0.3) == 0
+    second = DIMENSIONS[sorted(START.gains(), key=lambda name: -START.gains()[name])[1]].questions[0]
+    lost = (GAINS[0] - GAINS[1]) / 2
+    assert credit("discovery", format_question(second), imitation=0.3, question=lost * 0.9) == 0
+    near = {"imitation": 0.3, "question": lost * 1.1}
+    assert credit("discovery", format_question(second), **near) == pytest.approx(0.3), "less than a question costs"
     assert credit("discovery", answers[0], imitation=0.3) == 0, "too early"
     assert credit("discovery", answers[0], imitation=0.3, question=9) == pytest.approx(0.3), "nothing is worth a price"
     assert credit("oracle", format_final(WRONG), unformed(WRONG), imitation=0.3) == 0

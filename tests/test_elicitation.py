@@ -132,19 +132,12 @@ def worth_of(wanted: dict[tuple[str, str], float], plan: dict[str, str | None]) 
     return sum(weight * plan_grade(plan[name], value) for (name, value), weight in wanted.items())
 
 
-def test_what_is_wanted_says_what_a_plan_is_worth_and_which_guesses_are() -> None:
+def test_what_is_wanted_says_what_a_plan_is_worth() -> None:
     for state in (prior("gifts"), prior("change").answer("tone", "formal").answer("path", None)):
-        wanted, told = state.wanted(), {name: value for name, value in state.answered if value is not None}
+        wanted = state.wanted()
         assert sum(wanted.values()) == pytest.approx(1)
         worth = partial(worth_of, wanted)
         assert worth(state.best_plan()) == pytest.approx(state.expected_alignment())
-        few, many = state.assumed(0.05), state.assumed()
-        assert told.items() <= few.items() < many.items() and worth({**GENERIC_PLAN, **many}) == pytest.approx(
-            state.expected_alignment()
-        )
-        for name, value in many.items() - told.items():
-            gain = worth({**GENERIC_PLAN, name: value}) - worth(GENERIC_PLAN)
-            assert gain > 0 and (gain >= 0.05) == (name in few)
 
 
 def test_answers_commute_and_repeating_one_changes_nothing() -> None:

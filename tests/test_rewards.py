@@ -11,12 +11,13 @@ import pytest
 
 from prefdisco.config import ConstraintConfig, RewardConfig
 from prefdisco.elicitation.beliefs import learn
+from prefdisco.elicitation.hearing import nobody_knows
 from prefdisco.pocket.attributes import grade
 from prefdisco.pocket.belief import belief as exact
 from prefdisco.pocket.scenarios import scenarios
 from prefdisco.schema import Episode, Question, Scenario
 from prefdisco.training import references, rewards
-from prefdisco.training.credit import by_token, centred, information, nobody_knows
+from prefdisco.training.credit import by_token, centred, information
 from prefdisco.training.multiplier import multiplier
 from prefdisco.training.references import Reference
 from prefdisco.training.rollouts import Rollout, report, tokens

@@ -19,13 +19,14 @@ from safetensors.torch import load_file
 
 from prefdisco.config import ConfigError, RLRecipe, load
 from prefdisco.elicitation.beliefs import learn
+from prefdisco.elicitation.hearing import nobody_knows
 from prefdisco.engine.teaching import spans
 from prefdisco.files import RunError
 from prefdisco.llm.base import ModelError
 from prefdisco.pocket.scenarios import scenarios
 from prefdisco.schema import Message, Scenario, write_jsonl
 from prefdisco.training import references, rewards, rl
-from prefdisco.training.credit import information, nobody_knows
+from prefdisco.training.credit import information
 from prefdisco.training.grpo import DialogueTrainer, cut
 from prefdisco.training.references import Reference
 from prefdisco.users import Reply
@@ -122,7 +123,7 @@ def test_the_loss_is_the_one_written_by_hand(made: Any) -> None:
 
 
 def test_with_drafts_the_advantage_of_a_turn_is_its_credit(tmp_path: Path) -> None:
-    words = ["rollout.candidates=3", "rollout.temperature=1.2", "reward.information=0.5", "rollout.inferred=0.01"]
+    words = ["rollout.candidates=3", "rollout.temperature=1.2", "reward.information=0.5"]
     trainer = rl.trainer_of(recipe(tmp_path, *words), KNOWN)
     inputs, batch = batch_of(trainer)
     for row, line in enumerate(inputs):
@@ -312,7 +313,6 @@ def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path, capsys: pytest.Ca
         "watch.collapse=9",
         "rollout.candidates=2",
         "trainer.gradient_accumulation_steps=1",  # two steps learn from a round
-        "rollout.inferred=0.01",
         "replay.weight=0.1",
         "trainer.max_steps=6",
         "trainer.save_steps=2",

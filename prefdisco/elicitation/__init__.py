@@ -12,7 +12,9 @@ from prefdisco.elicitation.policies import (
     ceiling,
     get_policy,
     interview,
+    lookahead,
     replay,
+    worth,
 )
 
 __all__ = [
@@ -26,5 +28,7 @@ __all__ = [
     "ceiling",
     "get_policy",
     "interview",
+    "lookahead",
     "replay",
+    "worth",
 ]

@@ -185,16 +185,6 @@ class LearnedBelief:
             plan[name] = (None, *table.values[a])[int(np.flatnonzero(scores > scores.max() - TIE)[0])]
         return plan | dict(self.answered)
 
-    def assumed(self, least: float = 0.0) -> dict[str, str]:
-        """What was told, and what `best_plan` assumes beyond it and expects to gain `least` alignment points by."""
-        gains = dict(zip(self.candidates, self._scores.max(1).tolist(), strict=True))
-        told = dict(self.answered)
-        return {
-            name: value
-            for name, value in self.best_plan().items()
-            if value is not None and (name in told or gains[name] >= least)
-        }
-
     def wanted(self) -> dict[tuple[str, str], float]:
         """E[weight x 1(value is wanted)] of each attribute and value, as learned: they need not sum to 1."""
         table, found = self._law.table, dict[tuple[str, str], float]()

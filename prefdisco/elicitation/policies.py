@@ -8,7 +8,7 @@ stops at the budget or when no question gains more than it costs. Names follow P
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Protocol, Self, TypeVar
 
 import numpy as np
@@ -29,9 +29,8 @@ class Belief(Protocol):
     `outcomes`: the possible answers to a question, (probability, value or None for no preference); the given answer
     where it was asked. `matters`: P(attribute matters to the person) of each candidate. `gains`: of each candidate not
     asked yet, in alignment points. `expected_alignment`: of the best plan, on 1..5, as the belief has it;
-    `plan_alignment`: the same plan, graded for somebody with this profile. `assumed`: what was told, and the values
-    by which the best plan otherwise differs from a generic answer, each if it is expected to gain `least` points.
-    `wanted`: E[weight x 1(value is wanted)] of each attribute and value.
+    `plan_alignment`: the same plan, graded for somebody with this profile. `wanted`: E[weight x 1(value is wanted)] of
+    each attribute and value.
     """
 
     @property
@@ -46,7 +45,6 @@ class Belief(Protocol):
     def gains(self) -> dict[str, float]: ...
     def expected_alignment(self) -> float: ...
     def plan_alignment(self, profile: Iterable[Preference]) -> float: ...
-    def assumed(self, least: float = 0.0) -> dict[str, str]: ...
     def wanted(self) -> dict[tuple[str, str], float]: ...
 
 
@@ -170,15 +168,7 @@ class TwoStepPolicy(_SearchingPolicy):
     name = "exact"
 
     def search(self, belief: Belief, left: int) -> str | None:
-        gains = belief.gains()
-        ahead = sorted(gains, key=lambda name: -gains[name])[:LOOK_AHEAD] if len(gains) > LOOK_AHEAD else list(gains)
-        values = {attribute: gains[attribute] - self.cost for attribute in ahead}
-        if left > 1:
-            for attribute in values:
-                for chance, value in belief.outcomes(attribute):
-                    if chance > WORTHLESS:
-                        after = belief.answer(attribute, value).gains().values()
-                        values[attribute] += chance * max(0.0, max(after, default=0.0) - self.cost)
+        values = lookahead(belief, self.cost, left)
         if max(values.values(), default=0.0) <= WORTHLESS:
             return None
         return best(values, among=values)
@@ -218,6 +208,25 @@ def best(gains: dict[str, float], among: Iterable[str]) -> str:
     names = list(among)
     top = max(gains[name] for name in names)
     return next(name for name in names if gains[name] > top - WORTHLESS)
+
+
+def lookahead(belief: Belief, cost: float, left: int) -> dict[str, float]:
+    """Attribute -> what asking about it gains together with the best question after its answer, where `left` allows
+    one, each less its `cost`; of the LOOK_AHEAD attributes of the highest gain."""
+    gains = belief.gains()
+    ahead = sorted(gains, key=lambda name: -gains[name])[:LOOK_AHEAD] if len(gains) > LOOK_AHEAD else list(gains)
+    values = {attribute: gains[attribute] - cost for attribute in ahead}
+    if left > 1:
+        for attribute in values:
+            for chance, value in belief.outcomes(attribute):
+                if chance > WORTHLESS:
+                    values[attribute] += chance * worth(belief.answer(attribute, value).gains(), cost, 1)
+    return values
+
+
+def worth(gains: Mapping[str, float], cost: float, most: int) -> float:
+    """What up to `most` questions are expected to bring beyond their cost, as if none told of another."""
+    return sum(sorted((gain - cost for gain in gains.values() if gain > cost), reverse=True)[:most])
 
 
 def entropy(chances: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -173,16 +173,6 @@ class Belief:
             plan[name] = self._law.options[i][int(np.flatnonzero(scores > scores.max() - TIE)[0])]
         return plan
 
-    def assumed(self, least: float = 0.0) -> dict[str, str]:
-        """What was told, and what `best_plan` does that a generic answer would not, and that is expected to gain
-        `least` alignment points."""
-        found, plan = {name: value for name, value in self.answered if value is not None}, self.best_plan()
-        for i, name in enumerate(self.candidates):
-            value, scores = plan[name], self._scores[i]  # option 0 is the generic one
-            if value is not None and value != GENERIC_PLAN[name] and scores.max() - scores[0] >= least:
-                found[name] = value
-        return found
-
     def wanted(self) -> dict[tuple[str, str], float]:
         """E[weight x 1(value is wanted)] of each attribute and value; they sum to 1."""
         found, known, mass = dict[tuple[str, str], float](), dict(self.answered), self._mass.sum(1)  # (K, A)

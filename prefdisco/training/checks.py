@@ -26,7 +26,7 @@ SEPARATED = {"full_attention", "sliding_attention"}  # kinds of layers whose mas
 
 # objective -> sections, or single keys of them, that it does not look at
 QUESTIONS = ("question", "information", "belief")
-DRAFTS = ("rollout.candidates", "rollout.inferred", "rollout.mix")
+DRAFTS = ("rollout.candidates", "rollout.mix")
 NO_MEANING = {
     "grpo": ("tpo",),
     "tpo": ("constraint", "watch", "replay", *DRAFTS, *(f"reward.{name}" for name in QUESTIONS)),

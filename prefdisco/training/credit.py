@@ -20,10 +20,10 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from statistics import fmean, stdev
 
+from prefdisco.elicitation.hearing import heard
 from prefdisco.elicitation.policies import Belief
 from prefdisco.engine.teaching import spans
 from prefdisco.schema import Episode, Scenario
-from prefdisco.users import TransparentUser
 
 TINY = 1e-4  # added to a standard deviation, as TRL does
 Gains = Sequence[float] | None  # of the questions of an episode, None for one that was dropped
@@ -42,27 +42,6 @@ def information(
         before, belief = belief, heard(belief, scenario, question.text, question.revealed, asked)
         found.append(belief.expected_alignment() - before.expected_alignment())
     return found
-
-
-def asked_by(user: object) -> Callable[[str], str | None]:
-    """What a question is about, as far as the user tells; None for one who does not."""
-    return user.attribute_of if isinstance(user, TransparentUser) else nobody_knows
-
-
-def nobody_knows(question: str) -> str | None:
-    """What a question is about, of a user who does not tell."""
-    return None
-
-
-def heard(
-    belief: Belief, scenario: Scenario, question: str, revealed: str | None, asked: Callable[[str], str | None]
-) -> Belief:
-    """The belief once a question was answered; the same where nobody knows what it was about or where it was known."""
-    attribute = revealed or asked(question)
-    if attribute is None or attribute in {name for name, _ in belief.answered}:
-        return belief
-    preference = scenario.preference(attribute) if revealed else None
-    return belief.answer(attribute, preference.value if preference else None)
 
 
 def centred(groups: Sequence[Hashable], gains: Sequence[Gains], scale: str = "none") -> list[list[float]]:

@@ -20,6 +20,7 @@ from prefdisco.conditions import parse_condition
 from prefdisco.config import RewardConfig, RLRecipe
 from prefdisco.dialogue import play
 from prefdisco.elicitation import BeliefFactory
+from prefdisco.elicitation.hearing import asked_by
 from prefdisco.engine.dialogues import DISCOVERY
 from prefdisco.files import RunError
 from prefdisco.grading import graded
@@ -31,7 +32,7 @@ from prefdisco.llm.tokens import TokenModel
 from prefdisco.metrics import revealed_weight
 from prefdisco.schema import Episode, Scenario
 from prefdisco.training.candidates import Deliberation, Drafting
-from prefdisco.training.credit import asked_by, information
+from prefdisco.training.credit import information
 from prefdisco.training.engines import agent_of, awake
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import alignment
@@ -139,7 +140,7 @@ class Rollouts:
         and credited with, `scaled` or not."""
         settings, found = self.recipe.rollout, dict[int, Rollout]()
         sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)
-        drafting = Drafting(reward, settings.candidates, settings.budget, scaled, settings.inferred)
+        drafting = Drafting(reward, settings.candidates, settings.budget, scaled)
 
         async def one(place: int, episode: Wanted) -> None:
             scenario, condition = episode.scenario, parse_condition(episode.condition)
