@@ -108,6 +108,11 @@ def test_a_question_that_was_asked_before_loses_what_an_answer_does() -> None:
     values = lookahead(both.belief, 0.0, both.left)
     lost = both.loss(said(format_question(best)), values)
     assert both.left == 2 and lost == both.loss(said(format_final("42")), values)
+    both.reward = both.reward.model_copy(update={"question": 0.01})
+    assert both.loss(said(format_question(best)), values) == both.loss(said(format_final("42")), values) - 0.01
+    both.reward = both.reward.model_copy(update={"question": 9})
+    assert both.loss(said(format_question(best)), {}) == -9 < 0 == both.loss(said(format_final("42")), {})
+    both.reward = both.reward.model_copy(update={"question": 0})
     assert lost < both.loss(said(format_question("weather")), values) < 0
     assert lost < both.loss(said(format_question(other)), values)
 

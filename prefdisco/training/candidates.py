@@ -8,7 +8,7 @@ was said before is in the difference:
     Q(question about a) = q(a) + E[max(0, best q after the answer)], or q(a) where it is the last question
     loss(question)      = Q(question) - max(0, best Q), less the price of its form where its thinking cannot be read
     loss(answer)        = -(the best q that are above 0, as many as questions are left, added up)
-                          and so a question that was asked before: people who are asked again leave
+                          the same and a price for a question that was asked before: people who are asked again leave
     credit              = information * (loss(taken) - mean loss of the drafts)   where the agent may still ask
                         + reward(taken) - mean reward of the drafts that answer   where the taken one answers
                         + imitation                                               where nothing is better by a price
@@ -111,9 +111,9 @@ class Deliberation:
             values = lookahead(self.belief, self.price, self.left)
             losses = [self.loss(draft, values) for draft in drafts]
             best = [draft for draft, loss in zip(drafts, losses, strict=True) if loss == max(losses)]
-        near = self.reward.question  # what loses less than a question costs is as good as the best
+        near = max(self.reward.question, TINY)  # what loses less than a question costs is as good as the best
         credit = self.reward.information * self.above(losses, max(losses), near)
-        credit += self.reward.imitation if max(losses) >= -near else 0.0
+        credit += self.reward.imitation if max(losses) > -near else 0.0
         taken = best[0]
         if not self.left or taken.turn.kind != "question":
             answers = await asyncio.gather(*map(self.answered, best))
@@ -153,8 +153,11 @@ class Deliberation:
         best. An answer's form is in its reward."""
         turn, gains = drafted.turn, self.belief.gains()
         about = self.asked(turn.text) if turn.kind == "question" else None
-        if turn.kind != "question" or about in {name for name, _ in self.belief.answered}:
-            return -worth(gains, self.price, self.left) / self.reference.unit
+        leaving = -worth(gains, self.price, self.left) / self.reference.unit
+        if turn.kind != "question":
+            return leaving
+        if about in {name for name, _ in self.belief.answered}:
+            return leaving - self.reward.question
         nothing = worth(gains, self.price, min(self.left, 2) - 1) - self.price
         form = 0.0 if drafted.read.well_formed else self.reward.format
         return (values.get(about or "", nothing) - max([0.0, *values.values()])) / self.reference.unit - form
