@@ -11,6 +11,7 @@ import pytest
 from prefdisco.config import ConfigError, EvaluateConfig, RLRecipe, SFTRecipe, load
 from prefdisco.files import RunError
 from prefdisco.suites import Suite, run_suite, script, steps, table
+from prefdisco.suites.config import fill
 from prefdisco.suites.curve import places, save_curve
 
 # Stands for `accelerate launch train/sft.py`: says what it was asked, and fails when told to.
@@ -80,6 +81,12 @@ def test_words_name_other_runs_of_the_suite(make: Path) -> None:
     assert [command[-2:] for command in commands] == [
         [f"seed={seed}", f"run=runs/both/from_good-{seed}"] for seed in (0, 2)
     ]
+
+
+def test_a_way_back_out_of_a_folder_is_taken_beforehand() -> None:
+    for folder, other in (("runs/b", "runs/a"), ("/x/b", "/x/a"), ("b", "a"), ("../b", "../a"), ("b/../c", "a")):
+        assert fill("model={folder}/../a/m-{seed}", {"folder": folder, "seed": 1}) == f"model={other}/m-1"
+    assert fill("../a", {}) == "../a" and fill("x=../../a", {}) == "x=../../a"
 
 
 def test_a_recipe_is_started_by_the_script_of_its_kind() -> None:

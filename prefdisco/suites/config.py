@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from prefdisco.loading import ConfigError, Named, Section
 
 CHECKPOINT = "checkpoint"
 EVALUATE = (sys.executable, "-m", "prefdisco.cli", "evaluate")
+BACK = re.compile(r"(?<![^/=])(?!\.\./)[^/=]+/\.\./")
 Step = tuple[Path, list[str]]  # the folder that a command fills, and the command
 
 
@@ -79,9 +81,12 @@ def refuse(suite: Suite, keys: Sequence[str], why: str) -> None:
 
 
 def fill(word: str, known: Mapping[str, Any]) -> str:
-    """The word with its {placeholders} filled in."""
+    """The word with its {placeholders} filled in. A way back out of a folder, A/../B, is taken beforehand: that folder
+    need not be there yet, and a run notes its paths as they are written."""
     for name, value in known.items():
         word = word.replace(f"{{{name}}}", str(value))
+    while "/../" in word and (shorter := BACK.sub("", word, count=1)) != word:
+        word = shorter
     return word
 
 
