@@ -41,9 +41,9 @@ from typing import NamedTuple
 
 from prefdisco.conditions import parse_condition
 from prefdisco.config import RewardConfig
+from prefdisco.elicitation import Belief, lookahead, worth
 from prefdisco.elicitation.grades import NEUTRAL
 from prefdisco.elicitation.hearing import asked_by, heard
-from prefdisco.elicitation.policies import Belief, lookahead, worth
 from prefdisco.engine.dialogues import DISCOVERY
 from prefdisco.grading import graded
 from prefdisco.hashing import stable_seed
@@ -131,7 +131,7 @@ class Deliberation:
         samplings = [replace(sampling, seed=stable_seed(sampling.seed, "draft", i)) for i in range(count)]
         return [parsed(draft) for draft in await self.agent.drafts(conversation, samplings)]
 
-    def above(self, values: Sequence[float], value: float, least: float = TINY) -> float:
+    def above(self, values: Sequence[float], value: float, least: float = 0.0) -> float:
         """How far a value is above the mean of all; where credits are scaled, in standard deviations, of which `least`
         is the smallest."""
         return (value - fmean(values)) / (max(spread(values), least) if self.drafting.scaled else 1.0)
