@@ -157,6 +157,13 @@ class LearnedBelief:
         """
         return dict(self._gains)
 
+    def prospects(self, attribute: str) -> list[tuple[float, float]]:
+        """Of each answer to a question about `attribute`: (probability, the highest of the gains after it, or 0)."""
+        return [
+            (chance, max(self.answer(attribute, value).gains().values(), default=0.0) if chance > TIE else 0.0)
+            for chance, value in self.outcomes(attribute)
+        ]
+
     @cached_property
     def _gains(self) -> dict[str, float]:
         law, open_ = self._law, np.flatnonzero(self._open)  # Q open questions

@@ -3,7 +3,8 @@
 Hidden state: the type k and the subset s of candidates that matter, K x 336 states. Given (k, s), values are
 independent of each other and of importances, so the answer "attribute a: value v" multiplies P(k, s) by
 1[a in s] q[k, a, v], and "no preference" by 1[a not in s]. The expected weight W[k, s, b] = E[w_b | k, s] is exact: the
-noise of importances is enumerated. P x W, summed over subsets with and without a, gives all one-step gains at once.
+noise of importances is enumerated. P x W, summed over subsets with and without a, gives all one-step gains at once;
+summed over those with and without a and a', all gains after the answer to a.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import product
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prefdisco.pocket.attributes import ATTRIBUTES, GENERIC_PLAN, STRUCTURAL, plan_grade
 from prefdisco.pocket.people import HELD_OUT_TYPES, TYPES
@@ -25,6 +27,7 @@ Answers = tuple[tuple[str, str | None], ...]
 
 MET = 5  # the grade of a preference that the plan follows
 TIE = 1e-9  # options closer than this are ties, which go to the plainer option
+TINY = 1e-12  # the chance of an answer that is not given
 
 
 def plan_alignment(plan: dict[str, str | None], profile: Iterable[Preference]) -> float:
@@ -51,7 +54,9 @@ class Law:
 
     `start` (K, N): prior of type and subset. `weights` (K, N, A): expected weights. `chance` (A, 1 + V, K): of an
     answer, given absence at index 0 and presence elsewhere. `grades` (K, A, O): expected grade of an option, given
-    presence; option 0 is the generic one.
+    presence; option 0 is the generic one. `with_met` (K, A, O + 1): the same with an option that
+    meets the preference. `both` (N, A, A): whether two candidates matter. `graded` (A, B, K, V (O + 1)): chance of a
+    value of A x grade of an option of B.
     """
 
     def __init__(self, family: str, split: TypeSplit) -> None:
@@ -77,6 +82,27 @@ class Law:
             for j, option in enumerate(self.options[i]):
                 column = np.array([plan_grade(option, v) for v in ATTRIBUTES[name].values], dtype=float)
                 self.grades[:, i, j] = values[:, i, : len(column)] @ column
+        self.both = base.subsets[:, :, None] * base.subsets[:, None]
+        self.with_met = np.concatenate([self.grades, np.full((*self.grades.shape[:2], 1), float(MET))], 2)
+        pairs = np.einsum("avk,kbo->abkvo", self.chance[:, 1:], self.with_met)
+        self.graded = pairs.reshape(*pairs.shape[:3], -1)
+
+    def after_asking(self, mass: Floats, present: Floats, known: NDArray[np.bool_]) -> Floats:
+        """(X, A): expected alignment of the best plan once A is answered, under each of X beliefs.
+
+        `mass` (X, K, B): P(k) E[w_b | k]. `present` (X, K, A, B): the part of it where A matters. `known` (X, B):
+        whether it is known what is wanted of B.
+        """
+        count, _, size, _ = present.shape
+        grades = self.with_met.transpose(1, 0, 2)  # (B, K, O + 1)
+        absent = (mass[:, :, None] - present).transpose(2, 3, 0, 1) @ grades  # (A, B, X, O + 1)
+        inside = present.transpose(2, 3, 0, 1) @ self.graded
+        scores = np.concatenate([absent[..., None, :], inside.reshape(size, size, count, -1, absent.shape[-1])], 3)
+        met = np.broadcast_to(known.T[None, :, :, None], scores.shape[:-1]).copy()
+        met[range(size), range(size), :, 1:] = True  # the plan follows the answer
+        best = np.where(met, scores[..., -1], scores[..., :-1].max(-1))
+        total: Floats = best.sum((1, 3)).T
+        return total
 
 
 class Belief:
@@ -95,9 +121,18 @@ class Belief:
     def _presence(self) -> Floats:
         return self._joint @ self._law.subsets  # (K, A): P(k, a matters)
 
-    @cached_property
+    @property
     def _mass(self) -> Floats:
         return self._joint[:, :, None] * self._law.weights  # (K, N, A): P(k, s) E[w_a | k, s]
+
+    @cached_property
+    def _weight(self) -> Floats:
+        return self._mass.sum(1)  # (K, A)
+
+    @property
+    def _known(self) -> NDArray[np.bool_]:
+        known = dict(self.answered)
+        return np.array([known.get(name) is not None for name in self.candidates])
 
     @cached_property
     def _scores(self) -> Floats:
@@ -108,7 +143,7 @@ class Belief:
             value = known.get(name)
             if value is not None:
                 grades[:, i, : len(law.options[i])] = [plan_grade(option, value) for option in law.options[i]]
-        scores: Floats = np.einsum("ka,kao->ao", self._mass.sum(1), grades)
+        scores: Floats = np.einsum("ka,kao->ao", self._weight, grades)
         return scores
 
     def outcomes(self, attribute: str) -> list[tuple[float, str | None]]:
@@ -149,21 +184,44 @@ class Belief:
 
     def gains(self) -> dict[str, float]:
         """For each candidate that was not asked yet, the expected rise of `expected_alignment` when it is asked."""
-        law, known = self._law, dict(self.answered)
-        present = np.matmul(law.subsets.T[None], self._mass)  # (K, A asked, A)
-        absent = self._mass.sum(1)[:, None] - present
-        branches = np.concatenate([absent[:, :, None], np.repeat(present[:, :, None], law.chance.shape[1] - 1, 2)], 2)
-        branches = branches * law.chance.transpose(2, 0, 1)[..., None]  # (K, A asked, outcomes, A)
-        grades = law.grades.copy()
-        for i, name in enumerate(law.candidates):
-            if known.get(name) is not None:
-                grades[:, i] = MET  # every option scored alike: the plan follows the answer
-        best = np.einsum("kaob,kbp->aobp", branches, grades).max(3)
-        for i in range(len(law.candidates)):
-            best[i, 1:, i] = MET * branches[:, i, 1:, i].sum(0)
-        after = best.sum((1, 2))
-        now = self.expected_alignment()
-        return {name: float(after[i]) - now for i, name in enumerate(law.candidates) if name not in known}
+        return dict(self._gains)
+
+    @cached_property
+    def _gains(self) -> dict[str, float]:
+        present = np.matmul(self._law.subsets.T[None], self._mass)  # (K, A asked, A)
+        after = self._law.after_asking(self._weight[None], present[None], self._known[None])[0]
+        now, asked = self.expected_alignment(), dict(self.answered)
+        return {name: float(after[i]) - now for i, name in enumerate(self.candidates) if name not in asked}
+
+    def prospects(self, attribute: str) -> list[tuple[float, float]]:
+        """Of each answer to a question about `attribute`: (probability, the highest of the gains after it, or 0)."""
+        return self._prospects[attribute]
+
+    @cached_property
+    def _prospects(self) -> dict[str, list[tuple[float, float]]]:
+        law, size = self._law, len(self.candidates)
+        asked = {name for name, _ in self.answered}
+        open_ = [i for i, name in enumerate(self.candidates) if name not in asked]
+        pairs = np.matmul(law.both.reshape(len(law.both), -1).T[None], self._mass).reshape(-1, size, size, size)
+        single = np.diagonal(pairs, axis1=1, axis2=2).transpose(0, 2, 1)  # (K, A, B): the mass of B where A matters
+        found = {}
+        for i in open_:
+            outcomes = self.outcomes(self.candidates[i])
+            chance = law.chance[i, 1 : len(outcomes)]  # (V, K)
+            mass = np.concatenate([(self._weight - single[:, i])[None], chance[:, :, None] * single[:, i]])
+            present = np.concatenate([(single - pairs[:, i])[None], chance[:, :, None, None] * pairs[:, i]])
+            known = np.repeat(self._known[None], len(mass), 0)
+            known[1:, i] = True
+            after = law.after_asking(mass, present, known)
+            now = np.einsum("xkb,kbo->xbo", mass, law.with_met)
+            now = np.where(known, now[..., -1], now[..., :-1].max(-1)).sum(1)
+            rest = [j for j in open_ if j != i]
+            highest = (after[:, rest] - now[:, None]).max(1, initial=0.0)
+            found[self.candidates[i]] = [
+                (chance, float(gain) / chance if chance > TINY else 0.0)
+                for (chance, _), gain in zip(outcomes, highest, strict=True)
+            ]
+        return found
 
     def best_plan(self) -> dict[str, str | None]:
         """The option of every attribute with the highest expected alignment; ties go to the generic option."""
@@ -175,7 +233,7 @@ class Belief:
 
     def wanted(self) -> dict[tuple[str, str], float]:
         """E[weight x 1(value is wanted)] of each attribute and value; they sum to 1."""
-        found, known, mass = dict[tuple[str, str], float](), dict(self.answered), self._mass.sum(1)  # (K, A)
+        found, known, mass = dict[tuple[str, str], float](), dict(self.answered), self._weight
         for i, name in enumerate(self.candidates):
             for place, value in enumerate(ATTRIBUTES[name].values, 1):
                 chance = float(known[name] == value) if name in known else self._law.chance[i, place]
