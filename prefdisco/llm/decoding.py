@@ -133,31 +133,34 @@ class Decoder:
 
     def read(self, tokens: list[list[int]], known: list[int], start: int) -> torch.Tensor:
         """Logits [lanes, vocabulary] after `tokens`, which follow the `known` ones in the slots from `start` on."""
-        width = max(map(len, tokens))
-        padding = torch.tensor([width - len(row) for row in tokens])[:, None]
-        positions = torch.tensor(known)[:, None] + torch.arange(width) - padding
-        positions = torch.where(torch.arange(width) >= padding, positions, -1)
-        span = int(positions.max()) + 1
-        hidden = torch.arange(span) > positions.clamp(min=0)[:, :, None]  # padding sees position 0: never no key at all
+        width, device = max(map(len, tokens)), self.model.device
+        padding = torch.tensor([width - len(row) for row in tokens], device=device)[:, None]
+        column = torch.arange(width, device=device)
+        positions = torch.tensor(known, device=device)[:, None] + column - padding
+        positions = torch.where(column >= padding, positions, -1)
+        span = max(len(row) + before for row, before in zip(tokens, known, strict=True))
+        # padding sees position 0: never no key at all
+        hidden = torch.arange(span, device=device) > positions.clamp(min=0)[:, :, None]
         return self.forward(tokens, positions, positions, hidden, start, 1)[:, -1]
 
     def write(self) -> torch.Tensor:
         """Logits [open rows, vocabulary] after the last token of each."""
-        width = max(len(lane.open) for lane in self.live)
+        width, device = max(len(lane.open) for lane in self.live), self.model.device
         tokens = [[lane.rows[place].ids[-1] for place in lane.open] for lane in self.live]
         shape = [(len(lane.prompt), len(lane.rows), lane.steps) for lane in self.live]
-        prompt, count, steps = torch.tensor(shape).T[:, :, None]
-        rows = torch.tensor([[-1] * (width - len(lane.open)) + lane.open for lane in self.live])
+        prompt, count, steps = torch.tensor(shape, device=device).T[:, :, None]
+        rows = torch.tensor([[-1] * (width - len(lane.open)) + lane.open for lane in self.live], device=device)
         real = rows >= 0
         own = prompt + steps * count + rows  # where each new token lies
-        index = torch.arange(int(torch.where(real, own, 0).max()) + 1)
+        span = max(len(lane.prompt) + lane.steps * len(lane.rows) + max(lane.open) + 1 for lane in self.live)
+        index = torch.arange(span, device=device)
         hidden = index > own[:, :, None]
-        if width > 1 or int(count.max()) > 1:
+        if any(len(lane.rows) > 1 for lane in self.live):
             beyond = index - prompt[:, :, None]
             hidden |= (beyond >= 0) & (beyond % count[:, :, None] != rows[:, :, None])
         at = torch.where(real, own, -1)
         logits = self.forward(tokens, at, torch.where(real, prompt + steps, 0), hidden, 0, width)
-        return logits[:, -width:][real.to(logits.device)]
+        return logits[:, -width:][real]
 
     def forward(
         self,
@@ -176,12 +179,12 @@ class Decoder:
         width = at.shape[1]
         ids = torch.tensor([[0] * (width - len(row)) + row for row in tokens])
         device, dtype = self.model.device, self.model.dtype
-        mask = torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, torch.finfo(dtype).min)
-        self.cache.aim(slice(start, start + len(tokens)), at.to(device), hidden.shape[-1])
+        mask = torch.zeros(hidden.shape, dtype=dtype, device=device).masked_fill_(hidden, torch.finfo(dtype).min)
+        self.cache.aim(slice(start, start + len(tokens)), at, hidden.shape[-1])
         output = self.model(
             input_ids=ids.to(device),
-            attention_mask=mask[:, None].to(device),
-            position_ids=positions.clamp(min=0).to(device),
+            attention_mask=mask[:, None],
+            position_ids=positions.clamp(min=0),
             past_key_values=self.cache,
             use_cache=True,
             **({"logits_to_keep": keep} if self.keeps_last else {}),
