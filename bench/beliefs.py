@@ -2,9 +2,9 @@
 
     python bench/beliefs.py [--quick]
 
-Together: as `lookahead` does it, all answers and next questions in one array operation. One by one: the belief after
-every answer, and its gains. The same numbers either way; beliefs after 0 to 4 answers, as they come in a dialogue.
-Seconds are processor seconds of this one thread. Medians over the repetitions.
+Together: as `lookahead` does it, all answers to a question and all next questions in one array operation. One by one:
+the belief after every answer, and its gains. The same numbers either way; beliefs after 0 to 4 answers, as they come in
+a dialogue. Seconds are processor seconds of this one thread. Medians over the repetitions.
 """
 
 from __future__ import annotations

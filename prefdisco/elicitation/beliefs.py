@@ -158,7 +158,7 @@ class LearnedBelief:
         return dict(self._gains)
 
     def prospects(self, attribute: str) -> list[tuple[float, float]]:
-        """Of each answer to a question about `attribute`: (probability, the highest of the gains after it, or 0)."""
+        """Of each answer to a question not asked yet: (probability, the highest of the gains after it, or 0)."""
         return [
             (chance, max(self.answer(attribute, value).gains().values(), default=0.0) if chance > TIE else 0.0)
             for chance, value in self.outcomes(attribute)

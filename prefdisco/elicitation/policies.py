@@ -28,9 +28,10 @@ class Belief(Protocol):
 
     `outcomes`: the possible answers to a question, (probability, value or None for no preference); the given answer
     where it was asked. `matters`: P(attribute matters to the person) of each candidate. `gains`: of each candidate not
-    asked yet, in alignment points. `expected_alignment`: of the best plan, on 1..5, as the belief has it;
-    `plan_alignment`: the same plan, graded for somebody with this profile. `wanted`: E[weight x 1(value is wanted)] of
-    each attribute and value.
+    asked yet, in alignment points; `prospects`: of each answer to such a question, (probability, the highest of the
+    gains after it, or 0). `expected_alignment`: of the best plan, on 1..5, as the belief has it; `plan_alignment`: the
+    same plan, graded for somebody with this profile. `wanted`: E[weight x 1(value is wanted)] of each attribute and
+    value.
     """
 
     @property

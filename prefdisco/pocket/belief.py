@@ -27,7 +27,6 @@ Answers = tuple[tuple[str, str | None], ...]
 
 MET = 5  # the grade of a preference that the plan follows
 TIE = 1e-9  # options closer than this are ties, which go to the plainer option
-TINY = 1e-12  # the chance of an answer that is not given
 
 
 def plan_alignment(plan: dict[str, str | None], profile: Iterable[Preference]) -> float:
@@ -54,9 +53,9 @@ class Law:
 
     `start` (K, N): prior of type and subset. `weights` (K, N, A): expected weights. `chance` (A, 1 + V, K): of an
     answer, given absence at index 0 and presence elsewhere. `grades` (K, A, O): expected grade of an option, given
-    presence; option 0 is the generic one. `with_met` (K, A, O + 1): the same with an option that
-    meets the preference. `both` (N, A, A): whether two candidates matter. `graded` (A, B, K, V (O + 1)): chance of a
-    value of A x grade of an option of B.
+    presence; option 0 is the generic one. `with_met` (K, A, O + 1): the same, and last an option that meets the
+    preference. `both` (N, A, A): whether two candidates matter. `graded` (A, B, K, V (O + 1)): chance of a value of A x
+    grade of an option of B.
     """
 
     def __init__(self, family: str, split: TypeSplit) -> None:
@@ -100,9 +99,14 @@ class Law:
         scores = np.concatenate([absent[..., None, :], inside.reshape(size, size, count, -1, absent.shape[-1])], 3)
         met = np.broadcast_to(known.T[None, :, :, None], scores.shape[:-1]).copy()
         met[range(size), range(size), :, 1:] = True  # the plan follows the answer
-        best = np.where(met, scores[..., -1], scores[..., :-1].max(-1))
-        total: Floats = best.sum((1, 3)).T
+        total: Floats = best(scores, met).sum((1, 3)).T
         return total
+
+
+def best(scores: Floats, met: NDArray[np.bool_]) -> Floats:
+    """The highest of the scores (..., O + 1) but the last, which stands for what meets the preference; that one where
+    `met` (...)."""
+    return np.where(met, scores[..., -1], scores[..., :-1].max(-1))
 
 
 class Belief:
@@ -194,7 +198,7 @@ class Belief:
         return {name: float(after[i]) - now for i, name in enumerate(self.candidates) if name not in asked}
 
     def prospects(self, attribute: str) -> list[tuple[float, float]]:
-        """Of each answer to a question about `attribute`: (probability, the highest of the gains after it, or 0)."""
+        """Of each answer to a question not asked yet: (probability, the highest of the gains after it, or 0)."""
         return self._prospects[attribute]
 
     @cached_property
@@ -207,18 +211,16 @@ class Belief:
         found = {}
         for i in open_:
             outcomes = self.outcomes(self.candidates[i])
-            chance = law.chance[i, 1 : len(outcomes)]  # (V, K)
-            mass = np.concatenate([(self._weight - single[:, i])[None], chance[:, :, None] * single[:, i]])
-            present = np.concatenate([(single - pairs[:, i])[None], chance[:, :, None, None] * pairs[:, i]])
+            values = law.chance[i, 1 : len(outcomes)]  # (V, K)
+            mass = np.concatenate([(self._weight - single[:, i])[None], values[:, :, None] * single[:, i]])
+            present = np.concatenate([(single - pairs[:, i])[None], values[:, :, None, None] * pairs[:, i]])
             known = np.repeat(self._known[None], len(mass), 0)
             known[1:, i] = True
-            after = law.after_asking(mass, present, known)
-            now = np.einsum("xkb,kbo->xbo", mass, law.with_met)
-            now = np.where(known, now[..., -1], now[..., :-1].max(-1)).sum(1)
-            rest = [j for j in open_ if j != i]
-            highest = (after[:, rest] - now[:, None]).max(1, initial=0.0)
+            now = best(np.einsum("xkb,kbo->xbo", mass, law.with_met), known).sum(1)
+            gains = law.after_asking(mass, present, known) - now[:, None]  # (X, A), times the chance of the answer
+            highest = gains[:, [j for j in open_ if j != i]].max(1, initial=0.0).tolist()
             found[self.candidates[i]] = [
-                (chance, float(gain) / chance if chance > TINY else 0.0)
+                (chance, gain / chance if chance > TIE else 0.0)
                 for (chance, _), gain in zip(outcomes, highest, strict=True)
             ]
         return found
