@@ -128,6 +128,12 @@ class DataConfig(Section):
     margin: float = Field(
         default=0.25, ge=0, description="alignment points by which a trace must beat the generic answer"
     )
+    inferred: float = Field(
+        default=0,
+        ge=0,
+        description="alignment points; traces also follow what was not told, where the belief expects it to gain as "
+        "much; 0: what was told alone",
+    )
     max_tokens: int = Field(default=256, ge=1, description="tokens of a trace, thinking included")
     mix: Mix = Mix()
     writer: str = Field(

@@ -34,12 +34,15 @@ class World:
     wondering: Callable[[str], str]  # attribute -> what an agent thinks before it asks
     preference: Callable[[str, str, float], Preference]  # attribute, value, weight -> as prompts state it
 
+    def belief(self, name: str) -> BeliefFactory:
+        """The belief called `name` about these people, learned from their scenarios where it is not computed."""
+        return belief_of(name, self.scenarios, self.scenarios, "data.belief")
+
     def policy(self, name: str, budget: int, cost: float, belief: str = "exact") -> Policy:
         """The question policy called `name`, asking from the belief called `belief`: the exact one, or one that is
         learned from this world's scenarios. Raises ConfigError for names that there are not, or not here."""
-        known = belief_of(belief, self.scenarios, self.scenarios, "data.belief")
         try:
-            return get_policy(name, known, budget, cost)
+            return get_policy(name, self.belief(belief), budget, cost)
         except ConfigError:
             raise
         except ValueError as error:

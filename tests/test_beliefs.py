@@ -211,6 +211,26 @@ def test_what_is_wanted_says_what_a_plan_is_worth(name: str) -> None:
         assert worth_of(belief.wanted(), plan) == pytest.approx(belief.expected_alignment())
 
 
+@pytest.mark.parametrize("name", LEARNED)
+def test_what_is_inferred_was_not_told_and_gains_what_it_has_to(name: str) -> None:
+    found = 0
+    for seed in range(10):
+        belief = sampled(name, seed, count=seed % 4)
+        told = {a: value for a, value in belief.answered if value is not None}
+        rest, gains = dict(told), []
+        for attribute, value in belief.inferred(0.0):
+            assert attribute not in dict(belief.answered)
+            before = worth_of(belief.wanted(), rest)
+            rest[attribute] = value
+            gains.append(worth_of(belief.wanted(), rest) - before)
+        assert worth_of(belief.wanted(), rest) == pytest.approx(belief.expected_alignment())
+        assert gains == sorted(gains, reverse=True) and all(gain > 0 for gain in gains)
+        for least in (0.05, 0.2):
+            assert belief.inferred(least) == belief.inferred(0.0)[: sum(gain >= least for gain in gains)]
+        found += len(gains)
+    assert found > 5
+
+
 def test_a_plan_hedges_between_numbers() -> None:
     split = [scenario(f"n{n}", f"n{n}", "cook", {"depth": str(1 + n % 5)}) for n in range(100)]
     assert learn("prior", split)(split[0]).best_plan() == {"depth": "3"}

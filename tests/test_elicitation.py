@@ -140,6 +140,21 @@ def test_what_is_wanted_says_what_a_plan_is_worth() -> None:
         assert worth(state.best_plan()) == pytest.approx(state.expected_alignment())
 
 
+def test_what_is_inferred_was_not_told_and_gains_what_it_has_to() -> None:
+    for scenario in make_scenarios(12):
+        state = replay(belief(scenario), [(p.attribute, p.value) for p in scenario.profile[:3]])
+        plan = {**GENERIC_PLAN, **{name: value for name, value in state.answered if value is not None}}
+        gains = []
+        for name, value in state.inferred(0.0):
+            assert name not in dict(state.answered) and value != GENERIC_PLAN[name]
+            before = worth_of(state.wanted(), plan)
+            plan[name] = value
+            gains.append(worth_of(state.wanted(), plan) - before)
+        assert plan == state.best_plan() and worth_of(state.wanted(), plan) == pytest.approx(state.expected_alignment())
+        assert gains and gains == sorted(gains, reverse=True)
+        assert state.inferred(0.1) == state.inferred(0.0)[: sum(gain >= 0.1 for gain in gains)]
+
+
 def test_answers_commute_and_repeating_one_changes_nothing() -> None:
     one = prior("order").answer("path", "backward").answer("plan", None)
     other = prior("order").answer("plan", None).answer("path", "backward")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 from tiny import tiny_llama, tiny_tokenizer
 
 from prefdisco.conditions import parse_condition, prompt
-from prefdisco.config import DataConfig, Mix, TeachConfig
+from prefdisco.config import ConfigError, DataConfig, Mix, TeachConfig
 from prefdisco.elicitation import replay
 from prefdisco.elicitation.beliefs import LearnedBelief
 from prefdisco.elicitation.policies import ExpectedValuePolicy
@@ -27,8 +28,9 @@ from prefdisco.llm.local import LocalModel
 from prefdisco.pocket.attributes import DIMENSIONS, GENERIC_PLAN
 from prefdisco.pocket.belief import belief
 from prefdisco.pocket.judge import PocketJudge
+from prefdisco.pocket.reader import read as read_plan
 from prefdisco.pocket.scenarios import scenarios
-from prefdisco.pocket.users import understand
+from prefdisco.pocket.users import attribute_of, understand
 from prefdisco.pocket.writer import write
 from prefdisco.protocol import join_thinking, parse_turn
 from prefdisco.schema import Episode, Scenario, Usage
@@ -80,6 +82,15 @@ def stated(system: str) -> dict[str, str]:
     plain = {name.replace("_", " "): name for name in DIMENSIONS}
     lines = [line[2:].partition(": ") for line in system.splitlines() if line.startswith("- ")]
     return {plain[name]: value.partition(" (")[0].replace(" ", "_") for name, _, value in lines if name in plain}
+
+
+class BlindJudge:
+    """A judge that grades a profile and nothing else."""
+
+    name = "blind"
+
+    async def grade(self, scenario: Scenario, response: str) -> Any:
+        raise NotImplementedError
 
 
 def engine(author: Any, world: World | None = None, **settings: Any) -> SelfDistill:
@@ -267,6 +278,37 @@ def test_a_trace_never_uses_what_was_not_revealed(local: LocalModel) -> None:
         scenario = next(s for s in SCENARIOS if s.problem.question == conversation.messages[-1].content)
         revealed = {p.attribute for p in asyncio.run(made.dialogue(scenario)).revealed}
         assert set(stated(conversation.messages[0].content)) <= revealed
+
+
+def test_a_trace_may_follow_what_the_belief_infers_from_the_answers(local: LocalModel) -> None:
+    """And only that: what is inferred depends on the dialogue and never on the profile behind it."""
+    judge, guessed, right = PocketJudge(), 0, 0
+    author = Author(local)
+    made = engine(author, inferred=0.05, budget=2)
+    for scenario in SCENARIOS:
+        outcome = asyncio.run(made.run(scenario))
+        dialogue = asyncio.run(made.dialogue(scenario))
+        known = belief(scenario)
+        for question in dialogue.questions:
+            preference = scenario.preference(question.revealed or "")
+            known = known.answer(attribute_of(question.text) or "", preference.value if preference else None)
+        inferred = known.inferred(0.05)
+        assert [(each.attribute, each.value) for each in made.inferred(scenario, dialogue)] == inferred
+        for each in outcome.talks:
+            if each.kind == "discovery":
+                plan = read_plan(scenario.problem, parse_turn(each.messages[-1].content).text)
+                assert inferred == [(name, value) for name, value in inferred if plan[name] == value]
+                allowed = {p.attribute for p in dialogue.revealed} | {name for name, _ in inferred}
+                assert judge.touched(scenario, parse_turn(each.messages[-1].content).text) <= allowed
+        guessed += len(inferred)
+        right += sum((p := scenario.preference(name)) is not None and p.value == value for name, value in inferred)
+    assert 0 < right < guessed
+
+
+def test_what_is_inferred_needs_a_judge_that_can_grade_it(local: LocalModel) -> None:
+    world = replace(world_of(SCENARIOS), judge=BlindJudge())
+    with pytest.raises(ConfigError, match=r"data\.inferred: what was not told has no rubric"):
+        engine(Author(local), world, inferred=0.05)
 
 
 def test_touches_out_of_the_air_are_unjustified(local: LocalModel) -> None:

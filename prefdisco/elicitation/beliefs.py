@@ -192,6 +192,18 @@ class LearnedBelief:
             plan[name] = (None, *table.values[a])[int(np.flatnonzero(scores > scores.max() - TIE)[0])]
         return plan | dict(self.answered)
 
+    def inferred(self, least: float) -> list[tuple[str, str]]:
+        """(attribute, value) that `best_plan` follows without having been told, and that is expected to gain `least`
+        alignment points; the highest gain first."""
+        plan, known = self.best_plan(), dict(self.answered)
+        gains = dict(zip(self.candidates, self._scores.max(1).tolist(), strict=True))
+        found = [
+            (gains[name], name, value)
+            for name in self.candidates
+            if (value := plan[name]) is not None and name not in known and gains[name] >= max(least, TIE)
+        ]
+        return [(name, value) for _, name, value in sorted(found, key=lambda each: -each[0])]
+
     def wanted(self) -> dict[tuple[str, str], float]:
         """E[weight x 1(value is wanted)] of each attribute and value, as learned: they need not sum to 1."""
         table, found = self._law.table, dict[tuple[str, str], float]()

@@ -30,8 +30,9 @@ class Belief(Protocol):
     where it was asked. `matters`: P(attribute matters to the person) of each candidate. `gains`: of each candidate not
     asked yet, in alignment points; `prospects`: of each answer to such a question, (probability, the highest of the
     gains after it, or 0). `expected_alignment`: of the best plan, on 1..5, as the belief has it; `plan_alignment`: the
-    same plan, graded for somebody with this profile. `wanted`: E[weight x 1(value is wanted)] of each attribute and
-    value.
+    same plan, graded for somebody with this profile. `inferred`: what that plan follows without having been told, where
+    it is expected to gain `least` alignment points; the highest gain first. `wanted`: E[weight x 1(value is wanted)] of
+    each attribute and value.
     """
 
     @property
@@ -47,6 +48,7 @@ class Belief(Protocol):
     def prospects(self, attribute: str) -> list[tuple[float, float]]: ...
     def expected_alignment(self) -> float: ...
     def plan_alignment(self, profile: Iterable[Preference]) -> float: ...
+    def inferred(self, least: float) -> list[tuple[str, str]]: ...
     def wanted(self) -> dict[tuple[str, str], float]: ...
 
 

@@ -13,17 +13,19 @@ from collections import Counter
 from collections.abc import Sequence
 
 from prefdisco.conditions import parse_condition
-from prefdisco.config import DataConfig
+from prefdisco.config import ConfigError, DataConfig
 from prefdisco.dialogue import play
 from prefdisco.elicitation import Policy
+from prefdisco.elicitation.hearing import asked_by, heard
 from prefdisco.engine.dialogues import DISCOVERY, Interview, ScenarioFailed, before_the_answer, close, interview, told
 from prefdisco.engine.filters import Seer, Verdict, best, verdict
 from prefdisco.engine.outcomes import Kind, Outcome, Talk
 from prefdisco.grading import graded
 from prefdisco.hashing import stable_seed
+from prefdisco.judges import OpenJudge
 from prefdisco.llm.base import Conversation, Model, Sampling
 from prefdisco.llm.chat import Chat
-from prefdisco.schema import Episode, Message, Scenario, Tokens
+from prefdisco.schema import Episode, Message, Preference, Scenario, Tokens
 from prefdisco.world import World
 
 
@@ -36,6 +38,9 @@ class SelfDistill:
         self.policy: Policy | None = (
             None if data.policy == "self" else world.policy(data.policy, data.budget, data.question_cost, data.belief)
         )
+        self.belief = world.belief(data.belief) if data.inferred else None
+        if data.inferred and not isinstance(world.judge, OpenJudge):
+            raise ConfigError("data.inferred: what was not told has no rubric here; only a computed judge can grade it")
         self.sampling = Sampling(temperature=data.temperature, max_tokens=data.max_tokens)
         self._generic: dict[tuple[str, int], asyncio.Task[Episode]] = {}
 
@@ -102,12 +107,13 @@ class SelfDistill:
         """The best trace that uses what the dialogue revealed, and the verdicts on all that were written.
 
         Where none is kept, more are written: hard problems get more tries (DART-Math, arXiv 2407.13690), or only easy
-        ones would be learned. Where nothing was revealed, the generic answer is the trace.
+        ones would be learned. Where nothing is known, the generic answer is the trace.
         """
-        if not dialogue.revealed:
+        preferences = (*dialogue.revealed, *self.inferred(scenario, dialogue))
+        if not preferences:
             outcomes = [(generic.model_copy(update={"weights": {}}), self.judge(generic, scenario, None, ()))]
         else:
-            known = told(scenario, dialogue.revealed)
+            known = told(scenario, preferences)
             floor = await self.graded_for(known, generic)
             allowed, outcomes = tuple(weights(known)), []
             while best(outcomes) is None and len(outcomes) < max(self.data.samples, self.data.most_samples):
@@ -117,6 +123,16 @@ class SelfDistill:
             if all(outcome == "error" for _, outcome in outcomes):
                 whole(outcomes[0][0])
         return best(outcomes), dict(Counter(outcome for _, outcome in outcomes))
+
+    def inferred(self, scenario: Scenario, dialogue: Interview) -> list[Preference]:
+        """What the belief makes of the answers and a trace is to follow besides, the highest gain first."""
+        if self.belief is None:
+            return []
+        belief, asked = self.belief(scenario), asked_by(self.world.user)
+        for question in dialogue.questions:
+            belief = heard(belief, scenario, question.text, question.revealed, asked)
+        weights = belief.wanted()
+        return [self.world.preference(*each, weights[each]) for each in belief.inferred(self.data.inferred)]
 
     async def graded_for(self, scenario: Scenario, generic: Episode) -> Episode:
         """The generic answer, graded on this scenario's preferences."""

@@ -233,6 +233,16 @@ class Belief:
             plan[name] = self._law.options[i][int(np.flatnonzero(scores > scores.max() - TIE)[0])]
         return plan
 
+    def inferred(self, least: float) -> list[tuple[str, str]]:
+        """(attribute, value) that `best_plan` follows without having been told, and that is expected to gain `least`
+        alignment points over what a generic answer does; the highest gain first."""
+        found, plan, known = list[tuple[float, str, str]](), self.best_plan(), dict(self.answered)
+        for i, name in enumerate(self.candidates):
+            value, gain = plan[name], float(self._scores[i].max() - self._scores[i, 0])  # option 0 is the generic one
+            if value is not None and name not in known and gain >= max(least, TIE):
+                found.append((gain, name, value))
+        return [(name, value) for _, name, value in sorted(found, key=lambda each: -each[0])]
+
     def wanted(self) -> dict[tuple[str, str], float]:
         """E[weight x 1(value is wanted)] of each attribute and value; they sum to 1."""
         found, known, mass = dict[tuple[str, str], float](), dict(self.answered), self._weight
