@@ -53,6 +53,7 @@ class Decoder:
         try:
             while (rows := take(self.room)) or self.live:
                 self.admit(rows)
+                self.drop_cancelled()
                 lost = 0
                 for _ in range(ADMIT_EVERY):
                     self.step()
@@ -110,13 +111,16 @@ class Decoder:
         again = [place for place, lane in zip(at, lanes, strict=True) for _ in lane.rows]
         self.sample(logits[torch.tensor(again, device=logits.device)], start)
 
-    def step(self) -> None:
-        """One token more for every live row."""
+    def drop_cancelled(self) -> None:
+        """Let go of the rows whose callers have gone away."""
         for slot in reversed(range(len(self.live))):
             lane = self.live[slot]
             lane.open = [place for place in lane.open if not lane.rows[place].future.cancelled()]
             if not lane.open:
                 self.release(slot)
+
+    def step(self) -> None:
+        """One token more for every live row."""
         if not self.live:
             return
         try:

@@ -37,12 +37,20 @@ class Draft(NamedTuple):
     row: Row
 
 
+class Kept(NamedTuple):
+    """Keys and values of a conversation's first tokens, and their bytes."""
+
+    ids: list[int]
+    snapshot: Snapshot
+    size: int
+
+
 class TokenModel:
     """A `Model` on an `Engine`. `limit`: tokens that fit into its context, None where no limit is known."""
 
     def __init__(self, chat: Chat, limit: int | None, engine: Engine) -> None:
         self.name, self.chat, self.limit, self.engine = chat.name, chat, limit, engine
-        self.kept: weakref.WeakKeyDictionary[Conversation, tuple[list[int], Snapshot]] = weakref.WeakKeyDictionary()
+        self.kept: weakref.WeakKeyDictionary[Conversation, Kept] = weakref.WeakKeyDictionary()
 
     async def complete(self, conversation: Conversation, sampling: Sampling) -> Completion:
         """The agent's next turn; extends `ids`, `mask` and `logprobs` with what it read and wrote.
@@ -91,13 +99,13 @@ class TokenModel:
 
     def recall(self, conversation: Conversation) -> Snapshot | None:
         """Keys and values of the conversation's first tokens, if they were kept."""
-        ids, snapshot = self.kept.pop(conversation, ([], None))
-        return snapshot if snapshot and conversation.ids[: len(ids)] == ids else None
+        kept = self.kept.pop(conversation, None)
+        return kept.snapshot if kept and conversation.ids[: len(kept.ids)] == kept.ids else None
 
     def remember(self, conversation: Conversation, row: Row) -> None:
         """Keep a row's keys and values for the next turn while there is room; they go when the conversation does."""
-        if row.past and sum(map(size, (kept for _, kept in list(self.kept.values())))) + size(row.past) <= KEEP_BYTES:
-            self.kept[conversation] = (conversation.ids[: row.known], row.past)
+        if row.past and sum(kept.size for kept in list(self.kept.values())) + size(row.past) <= KEEP_BYTES:
+            self.kept[conversation] = Kept(conversation.ids[: row.known], row.past, size(row.past))
 
 
 def size(snapshot: Snapshot) -> int:
