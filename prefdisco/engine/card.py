@@ -24,6 +24,9 @@ def card(recipe: SFTRecipe, counts: Mapping[str, Any]) -> str:
     more = f", up to {data.most_samples} where none was kept" if data.most_samples > data.samples else ""
     belief = "" if data.policy == "self" else f" on belief `{data.belief}`"
     where = f"(served: `{data.writer}`)" if data.writer else "itself"
+    known = "what its dialogue revealed"
+    if data.inferred:
+        known += f", or lets expect to gain {data.inferred} alignment points"
     failed = [f"- failed, and left out: {counts['failed']}"] if counts["failed"] else []
     lines = [
         "# Data card",
@@ -39,8 +42,8 @@ def card(recipe: SFTRecipe, counts: Mapping[str, Any]) -> str:
         f"- questions a dialogue: {counts['questions']:.2f}, of which revealing {counts['revealed']:.2f}",
         f"- accuracy of the generic answers: {counts['generic_accuracy']:.3f}",
         "",
-        "A trace is kept if it is well formed and right, uses nothing that its dialogue did not reveal, and beats the "
-        "generic answer by the margin on what was revealed.",
+        f"A trace is kept if it is well formed and right, uses only {known}, and beats the generic answer by the margin "
+        "on that.",
         "",
         *_survivors(
             "all", {"all": {**counts["traces"], "scenarios": counts["scenarios"], "survived": counts["survived"]}}
