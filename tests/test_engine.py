@@ -307,7 +307,7 @@ def test_a_trace_may_follow_what_the_belief_infers_from_the_answers(local: Local
 
 def test_what_is_inferred_needs_a_judge_that_can_grade_it(local: LocalModel) -> None:
     world = replace(world_of(SCENARIOS), judge=BlindJudge())
-    with pytest.raises(ConfigError, match=r"data\.inferred: what was not told has no rubric"):
+    with pytest.raises(ConfigError, match=r"data\.inferred: what was not told has no rubric, and this judge"):
         engine(Author(local), world, inferred=0.05)
 
 

@@ -42,8 +42,8 @@ def card(recipe: SFTRecipe, counts: Mapping[str, Any]) -> str:
         f"- questions a dialogue: {counts['questions']:.2f}, of which revealing {counts['revealed']:.2f}",
         f"- accuracy of the generic answers: {counts['generic_accuracy']:.3f}",
         "",
-        f"A trace is kept if it is well formed and right, uses only {known}, and beats the generic answer by the margin "
-        "on that.",
+        f"A trace is kept if it is well formed and right, uses only {known}, and beats the generic answer by the "
+        "margin on that.",
         "",
         *_survivors(
             "all", {"all": {**counts["traces"], "scenarios": counts["scenarios"], "survived": counts["survived"]}}

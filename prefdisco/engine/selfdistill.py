@@ -40,7 +40,9 @@ class SelfDistill:
         )
         self.belief = world.belief(data.belief) if data.inferred else None
         if data.inferred and not isinstance(world.judge, OpenJudge):
-            raise ConfigError("data.inferred: what was not told has no rubric here; only a computed judge can grade it")
+            raise ConfigError(
+                "data.inferred: what was not told has no rubric, and this judge grades nothing else; set it to 0"
+            )
         self.sampling = Sampling(temperature=data.temperature, max_tokens=data.max_tokens)
         self._generic: dict[tuple[str, int], asyncio.Task[Episode]] = {}
 

@@ -26,7 +26,7 @@ SEPARATED = {"full_attention", "sliding_attention"}  # kinds of layers whose mas
 
 # objective -> sections, or single keys of them, that it does not look at
 QUESTIONS = ("question", "information", "belief")
-DRAFTS = ("rollout.candidates", "rollout.mix")
+DRAFTS = ("rollout.candidates", "rollout.demonstrate", "rollout.mix")
 NO_MEANING = {
     "grpo": ("tpo",),
     "tpo": ("constraint", "watch", "replay", *DRAFTS, *(f"reward.{name}" for name in QUESTIONS)),
@@ -76,12 +76,28 @@ def check_objective(recipe: RLRecipe) -> None:
 
 
 def check_candidates(recipe: RLRecipe) -> None:
-    """Raise ConfigError where drafts are to be compared, and the user cannot tell what a question is about."""
+    """Raise ConfigError where drafts are to be compared, and the user cannot tell what a question is about; and where
+    there are none beside which a question could be demonstrated."""
     user = recipe.rollout.user or recipe.eval.user
+    if recipe.rollout.demonstrate and recipe.rollout.candidates == 1:
+        raise ConfigError(
+            f"{recipe.where('rollout.demonstrate')}: rollout.demonstrate: a question is demonstrated beside drafts, "
+            "and there are none with rollout.candidates=1; raise that"
+        )
     if recipe.rollout.candidates > 1 and user not in POCKET_USERS:
         raise ConfigError(
             f"{recipe.where('rollout.candidates')}: rollout.candidates: only Pocket's users tell what a question "
             f"is about, not {user}; set rollout.candidates=1"
+        )
+
+
+def check_inferred(recipe: SFTRecipe) -> None:
+    """Raise ConfigError where traces are to follow what nobody said, and the judge needs a rubric to grade it."""
+    judge = recipe.data.judge or recipe.eval.judge
+    if recipe.data.inferred and judge != "exact" and not is_own(judge):
+        raise ConfigError(
+            f"{recipe.where('data.inferred')}: data.inferred: what was not told has no rubric that {judge} could grade "
+            "it by; set data.inferred=0"
         )
 
 

@@ -30,6 +30,7 @@ from prefdisco.training import onpolicy
 from prefdisco.training.anchor import Anchor
 from prefdisco.training.checks import (
     check_attention,
+    check_inferred,
     check_lengths,
     check_model,
     check_packing,
@@ -157,6 +158,7 @@ def settings(recipe: SFTRecipe) -> SFTConfig:
     arguments = trainer_arguments(recipe, SFTConfig, max_length=None)
     check_model(recipe)
     check_world(recipe, "data.belief", recipe.data.belief if recipe.data.policy != "self" else "")
+    check_inferred(recipe)
     check_precision(recipe)
     check_packing(recipe, arguments, configuration(recipe.model))
     return arguments
