@@ -17,6 +17,7 @@ import numpy as np
 from prefdisco.elicitation.classes import LatentTypes
 from prefdisco.elicitation.grades import MET, NEUTRAL, Grade, plain_grade
 from prefdisco.elicitation.models import Hybrid, ItemCF, ItemCFValue, Model, NaiveBayes, Prior, Reading
+from prefdisco.elicitation.policies import surest
 from prefdisco.elicitation.table import Floats, Table, context_of, group_of, tables, whole_table
 from prefdisco.schema import DataError, Preference, Scenario
 
@@ -195,14 +196,12 @@ class LearnedBelief:
     def inferred(self, least: float) -> list[tuple[str, str]]:
         """(attribute, value) that `best_plan` follows without having been told, and that is expected to gain `least`
         alignment points; the highest gain first."""
-        plan, known = self.best_plan(), dict(self.answered)
-        gains = dict(zip(self.candidates, self._scores.max(1).tolist(), strict=True))
-        found = [
-            (gains[name], name, value)
-            for name in self.candidates
-            if (value := plan[name]) is not None and name not in known and gains[name] >= max(least, TIE)
-        ]
-        return [(name, value) for _, name, value in sorted(found, key=lambda each: -each[0])]
+        plan, known, gains = self.best_plan(), dict(self.answered), dict[tuple[str, str], float]()
+        for a, name in enumerate(self.candidates):
+            value = plan[name]
+            if value is not None and name not in known:
+                gains[name, value] = float(self._scores[a].max())
+        return surest(gains, least)
 
     def wanted(self) -> dict[tuple[str, str], float]:
         """E[weight x 1(value is wanted)] of each attribute and value, as learned: they need not sum to 1."""

@@ -207,11 +207,17 @@ def get_policy(name: str, belief_factory: BeliefFactory, budget: int = 5, cost: 
     return policy
 
 
-def best(gains: dict[str, float], among: Iterable[str]) -> str:
+def best(gains: Mapping[str, float], among: Iterable[str]) -> str:
     """The name of the highest gain; ties within rounding go to the first."""
     names = list(among)
     top = max(gains[name] for name in names)
     return next(name for name in names if gains[name] > top - WORTHLESS)
+
+
+def surest(gains: Mapping[tuple[str, str], float], least: float) -> list[tuple[str, str]]:
+    """Of (attribute, value) -> what following it is expected to gain: those of at least `least`, the highest first."""
+    enough = [each for each, gain in gains.items() if gain > WORTHLESS and gain >= least]
+    return sorted(enough, key=lambda each: -gains[each])
 
 
 def lookahead(belief: Belief, cost: float, left: int) -> dict[str, float]:

@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from prefdisco.elicitation.policies import surest
 from prefdisco.pocket.attributes import ATTRIBUTES, GENERIC_PLAN, STRUCTURAL, plan_grade
 from prefdisco.pocket.people import HELD_OUT_TYPES, TYPES
 from prefdisco.pocket.population import NOISE, Floats, process
@@ -236,12 +237,12 @@ class Belief:
     def inferred(self, least: float) -> list[tuple[str, str]]:
         """(attribute, value) that `best_plan` follows without having been told, and that is expected to gain `least`
         alignment points over what a generic answer does; the highest gain first."""
-        found, plan, known = list[tuple[float, str, str]](), self.best_plan(), dict(self.answered)
+        plan, known, gains = self.best_plan(), dict(self.answered), dict[tuple[str, str], float]()
         for i, name in enumerate(self.candidates):
-            value, gain = plan[name], float(self._scores[i].max() - self._scores[i, 0])  # option 0 is the generic one
-            if value is not None and name not in known and gain >= max(least, TIE):
-                found.append((gain, name, value))
-        return [(name, value) for _, name, value in sorted(found, key=lambda each: -each[0])]
+            value = plan[name]
+            if value is not None and name not in known:
+                gains[name, value] = float(self._scores[i].max() - self._scores[i, 0])  # option 0 is the generic one
+        return surest(gains, least)
 
     def wanted(self) -> dict[tuple[str, str], float]:
         """E[weight x 1(value is wanted)] of each attribute and value; they sum to 1."""

@@ -41,7 +41,7 @@ from typing import NamedTuple
 
 from prefdisco.conditions import parse_condition
 from prefdisco.config import RewardConfig
-from prefdisco.elicitation import Belief, lookahead, worth
+from prefdisco.elicitation import Belief, best, lookahead, worth
 from prefdisco.elicitation.grades import NEUTRAL
 from prefdisco.elicitation.hearing import asked_by, heard
 from prefdisco.engine.dialogues import DISCOVERY
@@ -108,22 +108,22 @@ class Deliberation:
     async def complete(self, conversation: Conversation, sampling: Sampling) -> Completion:
         """The agent's turn: the best of several."""
         drafts = await self.drafts(conversation, sampling)
-        losses, best = [0.0] * len(drafts), drafts
+        losses, equals = [0.0] * len(drafts), drafts
         if self.left:
             values = lookahead(self.belief, self.price, self.left)
             losses = [self.loss(draft, values) for draft in drafts]
             if self.drafting.demonstrate and max(losses) <= -self.near and max(values.values(), default=0.0) > 0:
                 drafts.append(self.demonstration(conversation, sampling, values))
                 losses.append(0.0)
-            best = [draft for draft, loss in zip(drafts, losses, strict=True) if loss == max(losses)]
+            equals = [draft for draft, loss in zip(drafts, losses, strict=True) if loss == max(losses)]
         credit = self.reward.information * self.above(losses, max(losses), self.near)
         credit += self.reward.imitation if max(losses) > -self.near else 0.0
-        taken = best[0]
+        taken = equals[0]
         if not self.left or taken.turn.kind != "question":
-            answers = await asyncio.gather(*map(self.answered, best))
+            answers = await asyncio.gather(*map(self.answered, equals))
             rewards, right = [reward for reward, _ in answers], [correct for _, correct in answers]
             place = rewards.index(max(rewards))
-            taken = best[place]
+            taken = equals[place]
             self.right += right
             credit = credit + self.above(rewards, rewards[place]) if right[place] else 0.0
         self.credits.append(credit)
@@ -137,7 +137,7 @@ class Deliberation:
 
     def demonstration(self, conversation: Conversation, sampling: Sampling, values: Mapping[str, float]) -> Drafted:
         """The question of the highest of these `values`, in the world's words."""
-        attribute = max(values, key=lambda name: values[name])
+        attribute = best(values, among=values)
         question = format_question(self.world.question(self.scenario, attribute, sampling.seed))
         thinking = self.world.wondering(attribute) if conversation.thinking else ""
         self.demonstrated += 1
