@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from prefdisco.bootstrap import RESAMPLES, SMALLEST, Array, Bootstrap, Estimate, limits
-from prefdisco.grading import graded
+from prefdisco.grading import UNGRADED, graded
 from prefdisco.judges import Judge
-from prefdisco.schema import DataError, Episode, Record, Scenario, Usage
+from prefdisco.schema import DataError, Episode, Record, Scenario
 
 Pairs = Sequence[tuple[float, float]]
 CONSTANT = "one of the two always says the same"
@@ -99,8 +99,7 @@ async def regrade(episodes: Iterable[Episode], scenarios: Iterable[Scenario], ju
     if missing is not None:
         raise DataError(f"regrade: no scenario {missing!r}; give the scenarios that the episodes were played on")
     # Nothing of the earlier verdict may be left where the new judge fails.
-    blank = {"correct": None, "grades": (), "alignment": None, "consistent": None, "judge_usage": Usage()}
-    bare = [episode if episode.error is not None else episode.model_copy(update=blank) for episode in played]
+    bare = [episode if episode.error is not None else episode.model_copy(update=UNGRADED) for episode in played]
     return list(await asyncio.gather(*(graded(episode, known[episode.scenario_id], judge) for episode in bare)))
 
 

@@ -27,7 +27,7 @@ from prefdisco.conditions import SWAPPED, Condition, parse_condition
 from prefdisco.config import ConfigError, EvaluateConfig
 from prefdisco.dialogue import describe, play
 from prefdisco.files import RunError, append_line, atomic_write, claim, lock, read_complete_lines
-from prefdisco.grading import for_persona, graded
+from prefdisco.grading import UNGRADED, for_persona, graded
 from prefdisco.hashing import digest
 from prefdisco.judges import Judge, load_judge
 from prefdisco.llm.base import Identified, Model, Sampling
@@ -45,7 +45,6 @@ from prefdisco.users import Shuffled, TransparentUser, User, load_user
 EPISODES, SUMMARY, AGENT = "episodes.jsonl", "summary.json", "agent.json"
 # What a dialogue that is graded anew starts from: what it cost to play was paid by the run that played it.
 UNPAID = {"usage": Usage(), "user_usage": Usage(), "judge_usage": Usage()}
-UNGRADED = {"error": None, "correct": None, "grades": (), "alignment": None, "consistent": None, **UNPAID}
 # what may differ when a run folder is continued
 GROWS = ("conditions", "seeds", "limit", "batch_size", "run", "remote")
 Key = tuple[str, str, int]
@@ -332,10 +331,9 @@ class _Evaluation:
     ) -> None:
         """Play once what is missing, unless it is there to be graded anew; grade it for each persona."""
         if self.dialogues is not None:
+            anew = {"error": None, **UNGRADED, **UNPAID}
             again = {scenario.id: self.dialogues[scenario.id, condition.name, seed] for scenario in missing}
-            await side_by_side(
-                self.grade(again[scenario.id].model_copy(update=UNGRADED), scenario) for scenario in missing
-            )
+            await side_by_side(self.grade(again[scenario.id].model_copy(update=anew), scenario) for scenario in missing)
             return
         kept = [self.episodes.get((scenario.id, condition.name, seed)) for scenario in group]
         played = next((episode for episode in kept if episode), None) or await self.play(missing[0], condition, seed)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from prefdisco.dialogue import describe
-from prefdisco.judges import AnswerReader, Judge
+from prefdisco.judges import AnswerReader, Judge, Seer
 from prefdisco.llm.base import ModelError
 from prefdisco.llm.limits import SpendingCapReached
 from prefdisco.metrics import preference_alignment
 from prefdisco.schema import Episode, Scenario, Usage
+
+UNGRADED = {  # what a verdict says of an episode
+    "correct": None,
+    "grades": (),
+    "alignment": None,
+    "consistent": None,
+    "touched": None,
+    "judge_usage": Usage(),
+}
 
 
 async def graded(episode: Episode, scenario: Scenario, judge: Judge) -> Episode:
@@ -20,13 +29,14 @@ async def graded(episode: Episode, scenario: Scenario, judge: Judge) -> Episode:
         consistent = None
         if isinstance(judge, AnswerReader):
             consistent = await judge.consistent(scenario, episode.thinking, episode.response)
+        touched = tuple(sorted(judge.touched(scenario, episode.response))) if isinstance(judge, Seer) else None
     except SpendingCapReached:
         raise
     except Exception as error:  # a judge that fails, however it does, is an error of this episode alone
         paid = error.usage if isinstance(error, ModelError) else Usage()
         return episode.model_copy(update={"error": f"judge: {describe(error)}", "judge_usage": paid})
     verdict = {"correct": correct, "grades": tuple(grades), "alignment": alignment, "judge_usage": usage}
-    return episode.model_copy(update={**verdict, "consistent": consistent})
+    return episode.model_copy(update={**verdict, "consistent": consistent, "touched": touched})
 
 
 def for_persona(played: Episode, scenario: Scenario) -> Episode:

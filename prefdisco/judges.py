@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from prefdisco.config import ConfigError
@@ -47,6 +47,13 @@ class OpenJudge(Protocol):
     def grades(self, scenario: Scenario, response: str, preferences: Sequence[Preference]) -> tuple[Grade, ...]:
         """How `response` would be graded by somebody with these preferences, one grade for each."""
         ...
+
+
+@runtime_checkable
+class Seer(Protocol):
+    """A judge that can say which attributes a response realises beyond what a generic answer does."""
+
+    def touched(self, scenario: Scenario, response: str) -> Collection[str]: ...
 
 
 def load_judge(

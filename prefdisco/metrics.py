@@ -15,6 +15,7 @@ from typing import Any
 
 from prefdisco.bootstrap import RESAMPLES, SMALLEST, Bootstrap, Estimate
 from prefdisco.carried import carried_figures
+from prefdisco.conditions import parse_condition
 from prefdisco.health import thinking_health, vitals_of
 from prefdisco.measures import EQUAL, UNPAIRED, Played, estimate, in_order, measure, played, units
 from prefdisco.schema import Episode, Grade, Usage
@@ -129,6 +130,9 @@ def _discovery(boot: Bootstrap, by_condition: Played) -> dict[str, Any]:
         problems, (revealing, asked), lambda t: (t[:, 0], t[:, 1]), "no questions were asked"
     )
     figures["recall"] = boot.mean(problems, [revealed_weight(episode) for episode in group], "no episodes")
+    seen = [episode for episode in group if episode.touched is not None]
+    beyond = [len(guessed(episode)) for episode in seen]
+    figures["guesses"] = boot.mean([episode.problem_id for episode in seen], beyond, "the judge does not read them")
     figures["adaptivity"] = boot.ratio(problems, (changed, turns), lambda t: (t[:, 0], t[:, 1]), "not measured")
     return figures
 
@@ -179,6 +183,17 @@ def _swap_drop(boot: Bootstrap, by_condition: Played) -> Estimate:
 
 def _graded(episodes: Iterable[Episode]) -> list[Episode]:
     return [episode for episode in episodes if episode.error is None]
+
+
+def guessed(episode: Episode) -> set[str]:
+    """The attributes that the answer acts on though nobody told of them; none where the judge does not read that.
+
+    Told is what the questions revealed, what was carried, and the profile where the condition states it.
+    """
+    told = {question.revealed for question in episode.questions} | set(episode.carried)
+    if parse_condition(episode.condition).states_preferences:
+        told |= set(episode.weights)
+    return set(episode.touched or ()) - told
 
 
 def revealed_weight(episode: Episode) -> float:

@@ -52,6 +52,9 @@ class RewardConfig(Section):
         default=0.5, ge=0, description="weight of the further penalty for alignment below the scenario's baseline"
     )
     question: float = Field(default=0.02, ge=0, description="price of a question")
+    guess: float = Field(
+        default=0.0, ge=0, description="price of an attribute that an answer acts on though nobody told of it; Pocket"
+    )
     format: float = Field(default=0.5, ge=0, description="price of a turn that cannot be read or was cut off")
     information: float = Field(
         default=2.0, ge=0, description="weight of what a question was worth, for the tokens of each question; 0: off"
@@ -77,6 +80,16 @@ class RewardConfig(Section):
     )
 
 
+class ReplayMix(Section):
+    """What is replayed of pocket-base's corpus, in shares of the documents."""
+
+    plain: float = Field(default=1.0, ge=0, description="plain problems")
+    oracle: float = Field(default=0.0, ge=0, description="problems whose prompt states a profile, which is followed")
+    interview: float = Field(
+        default=0.0, ge=0, description="answers after questions, which are followed; the questions are not learned"
+    )
+
+
 class ReplayConfig(Section):
     """Dialogues of before that every step learns besides, so that they are not forgotten (training/replay.py)."""
 
@@ -84,9 +97,10 @@ class ReplayConfig(Section):
     source: str = Field(
         default="pocket",
         min_length=1,
-        description="pocket: plain problems of pocket-base's corpus, of all families, without its mistakes; or a JSON "
+        description="pocket: problems of pocket-base's corpus, of all families, without its mistakes; or a JSON "
         'Lines file of {"messages": [..]}',
     )
+    mix: ReplayMix = ReplayMix()
     limit: int = Field(default=20_000, ge=1, description="dialogues of them that are read")
     batch_size: int = Field(default=16, ge=1, description="dialogues beside each micro-batch of episodes")
     seed: int = Field(default=1, description="seed of Pocket's")

@@ -23,14 +23,14 @@ from prefdisco.llm.local import LocalModel
 from prefdisco.llm.rows import Row
 from prefdisco.llm.scripted import ScriptedModel
 from prefdisco.llm.tokens import Draft
-from prefdisco.pocket.attributes import ATTRIBUTES, DIMENSIONS, preference
+from prefdisco.pocket.attributes import ATTRIBUTES, DIMENSIONS, GENERIC_PLAN, preference
 from prefdisco.pocket.belief import Belief, belief
 from prefdisco.pocket.judge import PocketJudge
 from prefdisco.pocket.scenarios import scenarios
 from prefdisco.pocket.users import attribute_of
 from prefdisco.pocket.writer import write
 from prefdisco.protocol import format_final, format_question
-from prefdisco.schema import Message, Scenario
+from prefdisco.schema import Message, Question, Scenario
 from prefdisco.training.candidates import Deliberation, Drafted, Drafting, parsed
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import earned
@@ -188,6 +188,11 @@ def test_what_an_answer_guesses_is_worth_what_the_belief_expects_of_it() -> None
 
     rise = (known.expected_alignment() - KNOWN.baseline) / 2
     assert worth(guessed) == pytest.approx(rise) and worth(told) < rise - 0.05
+    both.questions = [Question(text="?", answer="!", revealed=name) for name in told]
+    both.reward = both.reward.model_copy(update={"guess": 1.0})
+    beyond = {name for name, value in guessed.items() if value != GENERIC_PLAN[name]} - set(told)
+    assert beyond and worth(guessed) == pytest.approx(rise - len(beyond)), "each has its price"
+    assert worth(told) > worth(guessed)
 
 
 class Written:

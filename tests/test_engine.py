@@ -18,7 +18,7 @@ from prefdisco.elicitation import replay
 from prefdisco.elicitation.beliefs import LearnedBelief
 from prefdisco.elicitation.policies import ExpectedValuePolicy
 from prefdisco.engine.dialogues import Interview, close, interview, told
-from prefdisco.engine.filters import VERDICTS, Seer, best, verdict
+from prefdisco.engine.filters import VERDICTS, best, verdict
 from prefdisco.engine.outcomes import Outcome, Talk, summary_of
 from prefdisco.engine.selfdistill import SelfDistill, weights
 from prefdisco.engine.teaching import IGNORED, lessons, rows
@@ -134,7 +134,7 @@ def trace(**fields: Any) -> Episode:
 def test_the_first_filter_that_fails_is_the_verdict(
     fields: dict[str, Any], generic: float | None, touched: set[str] | None, expected: str
 ) -> None:
-    assert verdict(trace(**fields), generic, 0.25, touched) == expected
+    assert verdict(trace(**fields, touched=touched), generic, 0.25) == expected
     assert expected in VERDICTS
 
 
@@ -258,7 +258,6 @@ def spans(mask: list[int]) -> list[tuple[int, int]]:
 def test_a_trace_never_uses_what_was_not_revealed(local: LocalModel) -> None:
     """The student's text is justified by its own dialogue: nothing beyond it, and the profile is not in it."""
     judge, kept = PocketJudge(), 0
-    assert isinstance(judge, Seer)
     author = Author(local)
     made = engine(author)
     for scenario in SCENARIOS:

@@ -236,7 +236,8 @@ def test_pockets_judge_compares_thinking_and_response(thought: str, response: st
 
 def test_a_judge_that_cannot_read_answers_leaves_it_open() -> None:
     played = episode("p1", "oracle", 3, thinking="So 42.").model_copy(update={"response": "42"})
-    assert asyncio.run(graded(played, scenario(), WordJudge())).consistent is None
+    verdict = asyncio.run(graded(played, scenario(), WordJudge()))
+    assert verdict.consistent is None and verdict.touched is None
 
 
 OPTIONS = ("tea", "coffee", "milk")

@@ -103,6 +103,15 @@ def test_precision_recall_and_adaptivity() -> None:
     assert silent["adaptivity"]["reason"] == "not measured"
 
 
+def test_guesses_are_counted_where_the_judge_reads_them() -> None:
+    read = [
+        episode(name, "discovery", 3, revealed=["tone", None]).model_copy(update={"touched": touched})
+        for name, touched in (("a", ("tone",)), ("b", ("format", "tone", "units")), ("c", None))
+    ]
+    assert mean(summarize(read)["discovery"]["guesses"]) == 1
+    assert summarize(read[2:])["discovery"]["guesses"]["reason"] == "the judge does not read them"
+
+
 def test_intervals_are_clustered_by_problem() -> None:
     """Copies of the same personas add no information: forty of them leave the interval as wide as one."""
     generator = np.random.default_rng(0)

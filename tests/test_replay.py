@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,10 @@ def test_all_of_the_agents_own_tokens_are_learned_and_no_others(tmp_path: Path) 
 
 def test_pockets_are_plain_problems_of_all_families_and_every_step_draws_others(tmp_path: Path) -> None:
     wanted = recipe(tmp_path, "replay.weight=1", "replay.limit=300", "replay.batch_size=4")
-    talks = list(dialogues(wanted))
+    talks = [told.messages for told in dialogues(wanted)]
     assert len(talks) == 300 and all([m.role for m in talk] == ["user", "assistant"] for talk in talks)
     slips = [each for each in documents(400, 1, {"plain": 1.0}) if each.slipped]
-    assert 10 < len(slips) < 100 and not any(each.messages in talks for each in slips), "no mistake is learned"
+    assert 10 < len(slips) < 100 and not any(tuple(each.messages) in talks for each in slips), "no mistake is learned"
     tokenizer = load("pocket-base", device="cpu", dtype="float32")[1]
     replay = Replay(wanted, tokenizer)
     seen: list[torch.Tensor] = []
@@ -73,6 +74,23 @@ def test_pockets_are_plain_problems_of_all_families_and_every_step_draws_others(
     assert not torch.equal(seen[0], seen[2]) and not torch.equal(seen[0], seen[3])
 
 
+def test_what_was_told_is_followed_where_it_is_replayed_and_questions_are_not_learned(tmp_path: Path) -> None:
+    words = ["replay.weight=1", "replay.limit=200", "replay.mix.plain=0.2", "replay.mix.oracle=0.4"]
+    wanted = recipe(tmp_path, *words, "replay.mix.interview=0.4")
+    rows = Replay(wanted, tokenizer := load("pocket-base", device="cpu", dtype="float32")[1]).rows
+    stated, interviews = 0, 0
+    for told, (_, labels) in zip(dialogues(wanted), rows, strict=True):
+        answer, learned = told.messages[-1], tokenizer.decode([label for label in labels if label >= 0])
+        assert learned == f"<think>{answer.thinking}</think>{answer.content}<|im_end|>"
+        interviews += told.answer_only
+        if told.messages[0].role == "system":
+            stated += 1
+            wishes = re.findall(r"^- (\S+): (.+)$", told.messages[0].content, re.MULTILINE)
+            listed = answer.thinking.partition(". ")[0].removeprefix("Wanted: ")
+            assert sorted(listed.split(", ")) == sorted(f"{name} {value}" for name, value in wishes)
+    assert 50 < stated < 110 and 50 < interviews < 110
+
+
 def test_a_source_that_is_none_is_one_line(tmp_path: Path) -> None:
     def check(source: Path) -> None:
         check_replay(recipe(tmp_path, "replay.weight=1", f"replay.source={source}"))
@@ -81,6 +99,8 @@ def test_a_source_that_is_none_is_one_line(tmp_path: Path) -> None:
         ConfigError, match=r"replay\.source=.*nowhere: no such file; choose pocket, or a JSON Lines file"
     ):
         check(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"replay\.mix: all shares are 0; set replay\.weight=0 instead"):
+        check_replay(recipe(tmp_path, "replay.weight=1", "replay.mix.plain=0"))
     with pytest.raises(DataError, match="there is no dialogue in it to replay"):
         check(write(tmp_path / "empty.jsonl"))
     with pytest.raises(DataError, match=r"mute\.jsonl:1: messages: none is the assistant's"):

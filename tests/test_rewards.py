@@ -29,10 +29,10 @@ SCENARIOS = scenarios("train", 8, 0)
 
 
 def played(alignment: float = 3.0, correct: bool = True, asked: int = 0, **fields: Any) -> Episode:
-    question = Question(text="?", answer="!")
+    questions = (Question(text="?", answer="!"),) * asked
     return Episode(
         scenario_id="s", problem_id="p", persona_id="a", condition="discovery", seed=0, response="24", correct=correct,
-        alignment=alignment, questions=(question,) * asked, **fields,
+        alignment=alignment, **{"questions": questions, **fields},
     )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def earned(episode: Episode, reference: Reference, **settings: Any) -> dict[str,
 def test_rewards_by_hand() -> None:
     between = Reference(baseline=2.5, oracle=4.5)  # a unit of 2 alignment points
     assert earned(played(3.5, asked=3), between) == {
-        "correctness": 1, "alignment": 0.5, "overcorrection": 0, "questions": -3, "format": 0,
+        "correctness": 1, "alignment": 0.5, "overcorrection": 0, "questions": -3, "guesses": 0, "format": 0,
     }  # fmt: skip
     assert earned(played(1.5), between)["alignment"] == earned(played(1.5), between)["overcorrection"] == -0.5
     assert earned(played(4.5), between)["alignment"] == 1
@@ -62,6 +62,21 @@ def test_where_the_oracle_gains_nothing_more_alignment_is_still_better(oracle: f
     reference = Reference(baseline=3.0, oracle=oracle, least_gain=1.0)
     assert earned(played(3.5), reference)["alignment"] == 0.5
     assert earned(played(2.0), reference)["alignment"] == -1
+
+
+def test_a_guess_is_what_an_answer_acts_on_though_nobody_told_of_it() -> None:
+    told = (Question(text="?", answer="!", revealed="tone"), Question(text="?", answer="!"))
+    weights = {"tone": 0.5, "order": 0.5}
+
+    def cost(condition: str, **fields: Any) -> float:
+        episode = played(questions=told if condition == "discovery" else (), weights=weights, **fields)
+        episode = episode.model_copy(update={"condition": condition})
+        return earned(episode, Reference(2.5, 4.5), guess=0.1)["guesses"]
+
+    assert cost("discovery", touched=("tone",)) == cost("oracle", touched=("order", "tone")) == 0
+    assert cost("discovery", touched=("order", "tone", "units")) == cost("baseline", touched=("tone", "order")) == -2
+    assert cost("oracle", touched=("order", "units")) == cost("discovery", touched=("units",)) == -1
+    assert cost("discovery", touched=None) == 0, "a judge that cannot tell"
 
 
 @pytest.mark.parametrize("fault", [{"malformed_turns": 1}, {"truncated": True}, {"response": ""}])

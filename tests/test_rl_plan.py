@@ -37,6 +37,10 @@ from tests.small_rl import recipe
         ),
         (["replay.weight=1", "replay.source=nowhere.jsonl"], "nowhere.jsonl: no such file; choose pocket, or a JSON"),
         (["model=runs/nowhere/checkpoint"], "no such checkpoint; train it first with recipe=nowhere"),
+        (
+            ["reward.guess=0.1", "eval.judge=server/http://a"],
+            "reward.guess: server/http://a grades the criteria of a rubric and cannot tell what an answer acts on",
+        ),
         (["scenarios.source=file.jsonl"], "eval.user=passive: only Pocket's is computed, not that of file.jsonl"),
         (
             ["scenarios.source=file.jsonl", "eval.user=server/http://a", "eval.judge=server/http://a"],

@@ -6,10 +6,10 @@ ours: a trace may use only what its dialogue revealed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Iterable
+from typing import Literal
 
-from prefdisco.schema import Episode, Scenario
+from prefdisco.schema import Episode
 
 Verdict = Literal["kept", "error", "malformed", "wrong", "unjustified", "no_better"]
 VERDICTS: tuple[Verdict, ...] = ("kept", "error", "malformed", "wrong", "unjustified", "no_better")
@@ -17,19 +17,12 @@ BEST = 5.0  # the highest alignment there is
 ROUNDING = 1e-9  # alignment points; weights that are rescaled do not sum to exactly one
 
 
-@runtime_checkable
-class Seer(Protocol):
-    """A judge that can say which attributes a response realises beyond what a generic answer does."""
-
-    def touched(self, scenario: Scenario, response: str) -> Collection[str]: ...
-
-
-def verdict(trace: Episode, generic: float | None, margin: float, touched: Collection[str] | None) -> Verdict:
+def verdict(trace: Episode, generic: float | None, margin: float) -> Verdict:
     """The first filter that a graded trace fails, or "kept".
 
     `trace` is graded on the revealed preferences (its `weights`); `generic` is the alignment of the generic answer on
     the same ones. A trace passes by beating that by `margin` alignment points, or by reaching the best there is.
-    `touched` are the attributes that it realises beyond a generic answer, None where the judge cannot tell.
+    What it realises beyond a generic answer (`touched`) must have been revealed, where the judge can tell.
     """
     if trace.error is not None or trace.alignment is None:
         return "error"
@@ -37,7 +30,7 @@ def verdict(trace: Episode, generic: float | None, margin: float, touched: Colle
         return "malformed"
     if not trace.correct:
         return "wrong"
-    if touched is not None and not set(touched) <= set(trace.weights):
+    if not set(trace.touched or ()) <= set(trace.weights):
         return "unjustified"
     if generic is not None and trace.alignment < min(generic + margin, BEST) - ROUNDING:
         return "no_better"

@@ -18,7 +18,7 @@ from prefdisco.dialogue import play
 from prefdisco.elicitation import Policy
 from prefdisco.elicitation.hearing import asked_by, heard
 from prefdisco.engine.dialogues import DISCOVERY, Interview, ScenarioFailed, before_the_answer, close, interview, told
-from prefdisco.engine.filters import Seer, Verdict, best, verdict
+from prefdisco.engine.filters import Verdict, best, verdict
 from prefdisco.engine.outcomes import Kind, Outcome, Talk
 from prefdisco.grading import graded
 from prefdisco.hashing import stable_seed
@@ -143,11 +143,7 @@ class SelfDistill:
 
     def judge(self, trace: Episode, scenario: Scenario, floor: float | None, allowed: Sequence[str]) -> Verdict:
         """The verdict of the filters on one trace."""
-        judge = self.world.judge
-        touched = judge.touched(scenario, trace.response) if isinstance(judge, Seer) else None
-        return verdict(
-            trace.model_copy(update={"weights": dict.fromkeys(allowed, 0.0)}), floor, self.data.margin, touched
-        )
+        return verdict(trace.model_copy(update={"weights": dict.fromkeys(allowed, 0.0)}), floor, self.data.margin)
 
     async def mixed(self, scenario: Scenario, generic: Episode) -> list[Talk]:
         """The plain, oracle and no-think talks that go with this scenario, drawn by `data.mix`."""

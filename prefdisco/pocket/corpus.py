@@ -68,7 +68,8 @@ TASK_QUESTIONS = (
 
 
 class Document(NamedTuple):
-    """One training dialogue; `thinking` is the chat template's control, `slipped` says that a mistake was put in."""
+    """One training dialogue; `thinking` is the chat template's control, `slipped` says that a mistake was put in, or a
+    stated wish was not followed."""
 
     kind: str
     messages: list[Message]
@@ -89,13 +90,14 @@ class Author:
         rng = self.rng
         family = rng.choice(sorted(FAMILIES))
         where = scenario(sample_problem(rng, "train", family), sample_persona(rng, split="train"))
+        self.slipped = False
         messages: list[Message] = getattr(self, f"_{kind}")(where)
         return Document(kind, messages, thinking=kind != "no_think", slipped=self.slipped)
 
     def _answer(self, kind: str, problem: Problem, plan: Plan, wire: bool = False) -> Message:
         rate = SLIP[problem.difficulty or 1] * HARDER.get(problem.family or "", 1.0) + EXTRA_SLIP[kind]
         slip = self.rng.randrange(2**32) if self.rng.random() < rate else None
-        self.slipped = slip is not None
+        self.slipped |= slip is not None
 
         def source() -> random.Random | None:
             return None if slip is None else random.Random(slip)
@@ -112,6 +114,7 @@ class Author:
                 plan[name] = value
             elif luck < FOLLOWED + CONTRADICTED:
                 plan[name] = self.rng.choice([other for other in ATTRIBUTES[name].values if other != value])
+        self.slipped |= plan != stated
         return plan
 
     def _wanted(self, most: int) -> dict[str, str]:

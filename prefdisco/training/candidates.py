@@ -51,7 +51,7 @@ from prefdisco.judges import OpenJudge
 from prefdisco.llm.base import Completion, Conversation, ModelError, Sampling
 from prefdisco.llm.tokens import Draft, TokenModel
 from prefdisco.protocol import SplitThinking, Turn, format_question, parse_turn, split_thinking
-from prefdisco.schema import Episode, Message, Scenario
+from prefdisco.schema import Episode, Message, Question, Scenario
 from prefdisco.training.credit import TINY
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import earned
@@ -101,6 +101,7 @@ class Deliberation:
         self.reward, self.drafting = drafting.reward, drafting
         self.asked, self.left = asked_by(world.user), parse_condition(condition).questions(drafting.budget)
         self.name = agent.name
+        self.questions: list[Question] = []
         self.credits: list[float] = []
         self.right: list[bool] = []
         self.demonstrated = 0
@@ -162,6 +163,7 @@ class Deliberation:
         """The user's answer, which changes the belief about the person."""
         reply = await self.world.user.reply(scenario, messages, question, seed)
         self.left = 0 if STOP in reply.text else self.left - 1
+        self.questions.append(Question(text=question, answer=reply.text, revealed=reply.revealed))
         self.belief = heard(self.belief, scenario, question, reply.revealed, self.asked)
         return reply
 
@@ -180,7 +182,7 @@ class Deliberation:
         return (values.get(about or "", nothing) - max([0.0, *values.values()])) / self.reference.unit - form
 
     async def answered(self, drafted: Drafted) -> tuple[float, bool]:
-        """The reward of an episode that ends with this draft, whatever was asked before, and whether it is right.
+        """The reward of an episode that ends with this draft, and whether it is right.
 
         Where the judge can grade for anybody, the alignment is the one that the belief expects: luck in what was not
         told is no merit. Raises ModelError where the judge failed.
@@ -195,6 +197,7 @@ class Deliberation:
             condition=self.condition,
             seed=0,
             response=turn.text,
+            questions=tuple(self.questions),
             malformed_turns=int(not well_finished or not split.well_formed),
             truncated=draft.completion.finish == "length",
             weights={preference.attribute: preference.weight for preference in scenario.profile},

@@ -101,6 +101,16 @@ def check_inferred(recipe: SFTRecipe) -> None:
         )
 
 
+def check_guess(recipe: RLRecipe) -> None:
+    """Raise ConfigError where guesses have a price, and the judge cannot tell what an answer acts on."""
+    judge = recipe.rollout.judge or recipe.eval.judge
+    if recipe.reward.guess and judge != "exact" and not is_own(judge):
+        raise ConfigError(
+            f"{recipe.where('reward.guess')}: reward.guess: {judge} grades the criteria of a rubric and cannot tell "
+            "what an answer acts on besides; set reward.guess=0"
+        )
+
+
 def check_model(recipe: TrainRecipe) -> None:
     """Raise ConfigError where the model is the checkpoint of a run that was not made yet."""
     folder = Path(recipe.model)

@@ -29,10 +29,11 @@ POCKET = "pocket"
 
 
 class Told(Record):
-    """A line of a file: a dialogue, whatever else the line has."""
+    """A line of a file: a dialogue, whatever else the line has. With `answer_only` only its last turn is learned."""
 
     model_config = ConfigDict(extra="ignore")
     messages: tuple[Message, ...]
+    answer_only: bool = False
 
 
 class Replay:
@@ -41,7 +42,7 @@ class Replay:
     def __init__(self, recipe: RLRecipe, tokenizer: PreTrainedTokenizerBase) -> None:
         self.settings, self.seed = recipe.replay, recipe.seed
         chat = Chat(tokenizer, recipe.model)
-        self.rows = [encoded(messages, chat) for messages in dialogues(recipe)]
+        self.rows = [encoded(told, chat) for told in dialogues(recipe)]
         self.padding = int(tokenizer.pad_token_id or 0)
 
     def loss(self, model: Any, place: Sequence[int]) -> torch.Tensor:
@@ -63,8 +64,8 @@ def check_replay(recipe: RLRecipe) -> None:
         raise DataError(f"{recipe.replay.source}: there is no dialogue in it to replay")
 
 
-def dialogues(recipe: RLRecipe) -> Iterator[Sequence[Message]]:
-    """The messages of each. Raises ConfigError for a source that there is not, DataError for a line that is none."""
+def dialogues(recipe: RLRecipe) -> Iterator[Told]:
+    """Each of them. Raises ConfigError for a source that there is not, DataError for a line that is none."""
     settings, where = recipe.replay, f"{recipe.where('replay.source')}: replay.source={recipe.replay.source}"
     if settings.source == POCKET:
         if recipe.scenarios.source != POCKET:
@@ -73,8 +74,14 @@ def dialogues(recipe: RLRecipe) -> Iterator[Sequence[Message]]:
             )
         from prefdisco.pocket.corpus import documents
 
-        written = documents(2 * settings.limit, settings.seed, {"plain": 1.0})  # enough without those with mistakes
-        yield from islice((each.messages for each in written if not each.slipped), settings.limit)
+        mix = settings.mix.model_dump()
+        if not any(mix.values()):
+            raise ConfigError(
+                f"{recipe.where('replay.mix')}: replay.mix: all shares are 0; set replay.weight=0 instead"
+            )
+        written = documents(2 * settings.limit, settings.seed, mix)  # enough without those with mistakes
+        for each in islice((each for each in written if not each.slipped), settings.limit):
+            yield Told(messages=tuple(each.messages), answer_only=each.kind == "interview")
         return
     path = Path(settings.source)
     if not path.is_file():
@@ -82,14 +89,16 @@ def dialogues(recipe: RLRecipe) -> Iterator[Sequence[Message]]:
     for number, line in enumerate(islice(read_jsonl(path, Told), settings.limit), 1):
         if all(message.role != "assistant" for message in line.messages):
             raise DataError(f"{path}:{number}: messages: none is the assistant's; there is nothing to learn")
-        yield line.messages
+        yield line
 
 
-def encoded(messages: Sequence[Message], chat: Chat) -> tuple[list[int], list[int]]:
-    """Ids and labels of a dialogue in the template; labels are those of the agent's turns."""
-    talk = Conversation([])
-    for message in messages:
+def encoded(told: Told, chat: Chat) -> tuple[list[int], list[int]]:
+    """Ids and labels of a dialogue in the template; labels are those of the agent's turns, or of the last one."""
+    talk, start = Conversation([]), 0
+    for message in told.messages:
         if message.role == "assistant":
+            start = len(talk.ids) if told.answer_only else 0
             chat.forced(talk, chat.spelled(message.thinking, message.content))
         talk.messages.append(message)
-    return talk.ids, [token if own else IGNORED for token, own in zip(talk.ids, talk.mask, strict=True)]
+    learned = [own and place >= start for place, own in enumerate(talk.mask)]
+    return talk.ids, [token if own else IGNORED for token, own in zip(talk.ids, learned, strict=True)]

@@ -7,6 +7,7 @@ correctness      1 if the answer is right, else 0
 alignment        (a - b) / u: 0 at the baseline, 1 at the oracle; with the gate, min of that and 0 where it is wrong
 overcorrection   -max(0, b - a) / u: harm counts further, beside what it takes from the alignment
 questions        -1 for each question
+guesses          -1 for each attribute that the answer acts on though nobody told of it
 form             -1 if a turn could not be read or was cut off, else 0
 
 The reward is their sum, weighted by the section `reward` of the recipe. The gate takes the gain from a wrong answer and
@@ -20,6 +21,7 @@ from typing import Any
 
 from prefdisco.config import ConfigError, RewardConfig
 from prefdisco.extensions import load_own
+from prefdisco.metrics import guessed
 from prefdisco.schema import Episode
 from prefdisco.training.references import Reference
 
@@ -53,6 +55,11 @@ def questions(episode: Episode, reference: Reference) -> float:
     return -float(len(episode.questions))
 
 
+def guesses(episode: Episode, reference: Reference) -> float:
+    """Minus the number of attributes that the answer acts on beyond what was told, whatever they brought."""
+    return -float(len(guessed(episode)))
+
+
 def form(episode: Episode, reference: Reference) -> float:
     """-1 for an episode with a malformed or a truncated turn, or without a response."""
     return -float(bool(episode.malformed_turns) or episode.truncated or not episode.response)
@@ -65,6 +72,7 @@ def parts(reward: RewardConfig) -> dict[str, tuple[Part, float]]:
         "alignment": (gated_alignment if reward.gate else alignment, reward.alignment),
         "overcorrection": (overcorrection, reward.overcorrection),
         "questions": (questions, reward.question),
+        "guesses": (guesses, reward.guess),
         "format": (form, reward.format),
     }
     for own, weight in (reward.own or {}).items():

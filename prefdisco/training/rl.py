@@ -26,7 +26,14 @@ from prefdisco.scenarios import load_scenarios
 from prefdisco.schema import Scenario
 from prefdisco.training import references
 from prefdisco.training.anchor import Anchor
-from prefdisco.training.checks import check_candidates, check_model, check_objective, check_precision, check_world
+from prefdisco.training.checks import (
+    check_candidates,
+    check_guess,
+    check_model,
+    check_objective,
+    check_precision,
+    check_world,
+)
 from prefdisco.training.engines import engine_arguments, starting
 from prefdisco.training.grpo import DialogueTrainer
 from prefdisco.training.multiplier import multiplier
@@ -141,6 +148,7 @@ def settings(recipe: RLRecipe) -> GRPOConfig:
     check_model(recipe)
     check_world(recipe, "reward.belief", recipe.reward.belief)
     check_candidates(recipe)
+    check_guess(recipe)
     check_replay(recipe)
     check_precision(recipe)
     check_groups(recipe, arguments, recipe.scenarios.train_limit)

@@ -46,6 +46,7 @@ FIGURES = {
     "accuracy_change": ("discovery", "accuracy_change"),
     "precision": ("discovery", "precision"),
     "recall": ("discovery", "recall"),
+    "guesses": ("discovery", "guesses"),
     "adaptivity": ("discovery", "adaptivity"),
     "parse_rate": ("conditions", "discovery", "thinking", "parse_rate"),
     "empty_thinking": ("conditions", "discovery", "thinking", "empty"),
