@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
-from tiny import tiny_llama, tiny_tokenizer
+from authoring import BUDGET, SCENARIOS, Author, engine, small, spans, stated
 
 from prefdisco.conditions import parse_condition, prompt
-from prefdisco.config import ConfigError, DataConfig, Mix, TeachConfig
+from prefdisco.config import ConfigError, Mix, TeachConfig
 from prefdisco.elicitation import replay
 from prefdisco.elicitation.beliefs import LearnedBelief
 from prefdisco.elicitation.policies import ExpectedValuePolicy
 from prefdisco.engine.dialogues import Interview, close, interview, told
 from prefdisco.engine.filters import VERDICTS, best, verdict
-from prefdisco.engine.outcomes import Outcome, Talk, summary_of
-from prefdisco.engine.selfdistill import SelfDistill, weights
+from prefdisco.engine.outcomes import Talk, summary_of
+from prefdisco.engine.selfdistill import weights
 from prefdisco.engine.teaching import IGNORED, lessons, rows
 from prefdisco.grading import graded
 from prefdisco.llm.base import Completion, Conversation, Sampling
@@ -29,16 +26,11 @@ from prefdisco.pocket.attributes import DIMENSIONS, GENERIC_PLAN
 from prefdisco.pocket.belief import belief
 from prefdisco.pocket.judge import PocketJudge
 from prefdisco.pocket.reader import read as read_plan
-from prefdisco.pocket.scenarios import scenarios
 from prefdisco.pocket.users import attribute_of, understand
-from prefdisco.pocket.writer import write
 from prefdisco.protocol import join_thinking, parse_turn
-from prefdisco.schema import Episode, Scenario, Usage
+from prefdisco.schema import Episode, Scenario
 from prefdisco.users import STOP
-from prefdisco.world import World, world_of
-
-SCENARIOS = scenarios("train", 30)
-BUDGET = 5
+from prefdisco.world import world_of
 
 
 def talk(scenario: Scenario, policy: str = "exact", budget: int = BUDGET, cost: float = 0.02) -> Interview:
@@ -48,40 +40,7 @@ def talk(scenario: Scenario, policy: str = "exact", budget: int = BUDGET, cost: 
 
 @pytest.fixture(scope="module")
 def local() -> LocalModel:
-    torch.set_num_threads(1)
-    tokenizer = tiny_tokenizer()
-    return LocalModel(tiny_llama(tokenizer), tokenizer)
-
-
-class Author:
-    """A model that writes a perfect trace for whatever is stated in its system prompt, with `extra` on top.
-
-    Speaks through a `LocalModel`, so that its tokens are recorded as any model's are.
-    """
-
-    def __init__(self, local: LocalModel, extra: Mapping[str, str] | None = None, wrong: bool = False) -> None:
-        self.local, self.extra, self.wrong = local, dict(extra or {}), wrong
-        self.name, self.tokenizer, self.chat = "author", local.tokenizer, local.chat
-        self.seen: list[Conversation] = []
-
-    async def complete(self, conversation: Conversation, sampling: Sampling) -> Completion:
-        self.seen.append(Conversation(list(conversation.messages)))
-        question = conversation.messages[-1].content
-        problem = next(s.problem for s in SCENARIOS if s.problem.question == question)
-        system = conversation.messages[0].content if conversation.messages[0].role == "system" else ""
-        text = write(problem, {**stated(system), **self.extra}, random.Random(sampling.seed))
-        text = text.replace(problem.answer, "999") if self.wrong else text
-        known = "I know. This is wanted." if system else "I know."
-        raw = join_thinking(known if conversation.thinking else "", text)
-        self.chat.forced(conversation, raw)
-        return Completion(raw, "stop", Usage(calls=1))
-
-
-def stated(system: str) -> dict[str, str]:
-    """The preferences that a system prompt lists."""
-    plain = {name.replace("_", " "): name for name in DIMENSIONS}
-    lines = [line[2:].partition(": ") for line in system.splitlines() if line.startswith("- ")]
-    return {plain[name]: value.partition(" (")[0].replace(" ", "_") for name, _, value in lines if name in plain}
+    return small()
 
 
 class BlindJudge:
@@ -91,11 +50,6 @@ class BlindJudge:
 
     async def grade(self, scenario: Scenario, response: str) -> Any:
         raise NotImplementedError
-
-
-def engine(author: Any, world: World | None = None, **settings: Any) -> SelfDistill:
-    data = DataConfig(**{"samples": 2, "mix": Mix(plain=0, oracle=0), **settings})
-    return SelfDistill(author, author.chat, world or world_of(SCENARIOS), data, seed=0)
 
 
 # filters
@@ -246,12 +200,6 @@ def test_rows_learn_the_agents_tokens_and_nothing_else(local: LocalModel) -> Non
     assert all(label in (IGNORED, token) for label, token in zip(made["labels"], tokens.ids, strict=True))
 
 
-def spans(mask: list[int]) -> list[tuple[int, int]]:
-    """The runs of ones."""
-    edges = [i for i, (a, b) in enumerate(zip([0, *mask], [*mask, 0], strict=True)) if a != b]
-    return list(zip(edges[::2], edges[1::2], strict=True))
-
-
 # the pipeline
 
 
@@ -386,96 +334,3 @@ def test_hard_scenarios_get_more_tries(local: LocalModel) -> None:
     assert few.verdicts == {"wrong": 4} and not few.talks
     more = asyncio.run(engine(Slow(local), samples=2, most_samples=6).run(SCENARIOS[0]))
     assert more.verdicts == {"wrong": 5, "kept": 1} and more.talks
-
-
-# what recipes teach
-
-
-@pytest.fixture(scope="module")
-def outcome(local: LocalModel) -> Outcome:
-    """One scenario's talks, with every kind of the mix."""
-    made = engine(Author(local), mix=Mix(plain=0.25, oracle=0.25, no_think=0.25))
-    return asyncio.run(made.run(SCENARIOS[0]))
-
-
-def last(local: LocalModel, talk: Talk) -> str:
-    """The agent's last turn, as its tokens say it."""
-    start = spans(talk.mask)[-1][0]
-    return str(local.tokenizer.decode(talk.ids[start:])).removesuffix("<|im_end|>")
-
-
-def test_each_recipe_teaches_its_thinking_and_its_answer(local: LocalModel, outcome: Outcome) -> None:
-    own, generic = outcome.talk("discovery"), outcome.talk("generic")
-    assert own is not None and generic is not None
-    answer, plain = own.messages[-1], generic.messages[-1]
-    assert parse_turn(answer.content).text != plain.content
-    expected = {
-        ("own", "personalized"): join_thinking(answer.thinking, answer.content),
-        ("generic", "personalized"): join_thinking(plain.thinking, answer.content),
-        ("none", "personalized"): answer.content,
-        ("generic", "generic"): join_thinking(plain.thinking, answer.content.partition(": ")[0]),
-    }
-    for (thinking, kind), text in expected.items():
-        teach = TeachConfig(thinking=thinking, answer=kind)  # type: ignore[arg-type]
-        said = last(local, lessons([outcome], teach, local.chat)[0])
-        assert said.startswith(text)
-        assert parse_turn(said).text == (plain.content if kind == "generic" else parse_turn(answer.content).text)
-
-
-def test_without_dialogue_the_preferences_stand_in_the_prompt(local: LocalModel, outcome: Outcome) -> None:
-    stated_talk = lessons([outcome], TeachConfig(dialogue=False), local.chat)[0]
-    assert stated_talk.kind == "stated" and [m.role for m in stated_talk.messages] == ["system", "user", "assistant"]
-    own = outcome.talk("discovery")
-    assert own is not None and stated_talk.messages[-1].content == parse_turn(own.messages[-1].content).text
-
-
-def test_no_thinking_is_left_anywhere_and_nothing_else_changes(local: LocalModel, outcome: Outcome) -> None:
-    before = lessons([outcome], TeachConfig(), local.chat)
-    after = lessons([outcome], TeachConfig(thinking="none"), local.chat)
-    assert [talk.kind for talk in after] == [talk.kind for talk in before]
-    for old, new in zip(before, after, strict=True):
-        said = [(m.role, m.content) for m in old.messages]
-        assert [(m.role, m.content) for m in new.messages] == said and not any(m.thinking for m in new.messages)
-        assert read(old) == read(new)
-        text = str(local.tokenizer.decode(new.ids))
-        assert "<think>" not in text.replace("<think></think>", "")
-        assert ("<think></think>" in text) == (new.kind == "no_think")
-
-
-def read(talk: Talk) -> list[int]:
-    """The tokens that are not the agent's."""
-    return [token for token, own in zip(talk.ids, talk.mask, strict=True) if not own]
-
-
-def test_what_a_recipe_keeps_keeps_its_recorded_tokens(local: LocalModel, outcome: Outcome) -> None:
-    for talk in lessons([outcome], TeachConfig(), local.chat):
-        assert talk is outcome.talk(talk.kind)
-    own, changed = outcome.talk("discovery"), lessons([outcome], TeachConfig(thinking="generic"), local.chat)[0]
-    assert own is not None
-    start = spans(own.mask)[-1][0]
-    assert changed.ids[:start] == own.ids[:start] and changed.ids != own.ids
-
-
-def test_a_scenario_without_a_right_generic_answer_teaches_none(local: LocalModel, outcome: Outcome) -> None:
-    bare = outcome.model_copy(update={"talks": tuple(t for t in outcome.talks if t.kind != "generic")})
-    assert [t.kind for t in lessons([bare], TeachConfig(thinking="generic"), local.chat)] == [
-        "plain",
-        "oracle",
-        "no_think",
-    ]
-    assert lessons([bare], TeachConfig(), local.chat)[0].kind == "discovery"
-
-
-def test_further_scenarios_give_their_interview_alone(local: LocalModel) -> None:
-    author = Author(local)
-    found = asyncio.run(engine(author).interview(SCENARIOS[0]))
-    assert author.seen == [] and found.verdicts == {} and found.questions == BUDGET
-    (whole,) = found.talks
-    text = str(local.tokenizer.decode(whole.ids))
-    assert (
-        text.count("ask_question'\n") == BUDGET and "final_answer'\n" not in text and whole.ids[-1] in local.chat.ends
-    )
-    assert lessons([found], TeachConfig(), local.chat) == [whole]
-    assert lessons([found], TeachConfig(dialogue=False), local.chat) == []  # nobody asks there
-    counts = summary_of([found])
-    assert counts["scenarios"] == 0 and counts["interviews"] == 1
