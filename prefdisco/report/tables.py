@@ -47,7 +47,6 @@ def notes(before: Summary, after: Summary | None = None, regression: Summary | N
         ("accuracy change, discovery - baseline", ("discovery", "accuracy_change"), 100.0, " points"),
         ("questions that revealed a preference", ("discovery", "precision"), 100.0, "%"),
         ("weight of the revealed preferences", ("discovery", "recall"), 100.0, "%"),
-        ("attributes an answer acts on though nobody told of them", ("discovery", "guesses"), 1.0, ""),
         ("next question depends on the last answer", ("discovery", "adaptivity"), 100.0, "%"),
     ):
         cells = [cell(at(stage, path), scale, 1) for stage in stages]
