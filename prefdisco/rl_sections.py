@@ -30,10 +30,6 @@ class RolloutConfig(Section):
         ge=1,
         description="turns that are drafted where the agent may ask; the one expected to bring most is taken",
     )
-    demonstrate: bool = Field(
-        default=False,
-        description="with drafts: where none comes near the best question by the belief, that one is a draft too",
-    )
     mix: RolloutMix = RolloutMix()
     engine: Literal["local", "colocate", "server"] = Field(
         default="local", description="what generates: the trained model itself, vLLM beside it, a vLLM server"

@@ -143,7 +143,7 @@ class Grade(Record):
 class Tokens(Record):
     """Token ids of a whole dialogue, as they were generated; `mask` is 1 on the agent's own tokens.
 
-    All three lists have the same length. `logprobs` is 0.0 wherever mask is 0, and nan where nobody drew the token.
+    All three lists have the same length. `logprobs` is 0.0 wherever mask is 0.
     """
 
     ids: list[int]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from collections.abc import Mapping
 from dataclasses import replace
@@ -266,37 +265,6 @@ def test_what_could_not_be_better_is_imitated() -> None:
     assert credit("discovery", answers[0], imitation=0.3) == 0, "too early"
     assert credit("discovery", answers[0], imitation=0.3, question=9) == pytest.approx(0.3), "nothing is worth a price"
     assert credit("oracle", format_final(WRONG), unformed(WRONG), imitation=0.3) == 0
-
-
-def test_the_best_question_is_demonstrated_where_no_draft_comes_near_it(base: LocalModel) -> None:
-    values = lookahead(START, 0.0, 2)
-    best, worst = max(values, key=lambda name: values[name]), min(values, key=lambda name: values[name])
-    asked = {name: DIMENSIONS[name].questions[0] for name in (best, worst)}
-
-    def turn(*texts: str, budget: int = 2, demonstrate: bool = True) -> tuple[Deliberation, Conversation]:
-        class Given(Deliberation):
-            async def drafts(self, conversation: Conversation, sampling: Sampling) -> list[Drafted]:
-                return [parsed(self.agent.given(conversation, f"<think>So.</think>{text}")) for text in texts]
-
-        drafting = Drafting(RewardConfig(question=0.0, information=2.0), 2, budget, demonstrate=demonstrate)
-        both = Given(base, world_of([SCENARIO]), SCENARIO, "discovery", START, KNOWN, drafting)
-        talk = Conversation([Message(role="user", content=SCENARIO.problem.question)])
-        asyncio.run(both.complete(talk, Sampling()))
-        return both, talk
-
-    missed = [format_question(asked[worst]), format_final("42")]
-    both, talk = turn(*missed)
-    written = str(base.tokenizer.decode([each for each, mine in zip(talk.ids, talk.mask, strict=True) if mine]))
-    thought = parsed(Draft(Completion(written, "stop", Usage()), [], ROW))
-    assert both.demonstrated == 1 and attribute_of(thought.turn.text) == best
-    assert thought.read.thinking == f"Unknown: {best}."
-    lost = [both.loss(said(text), values) for text in missed]
-    assert both.credits == pytest.approx([2 * (0 - fmean([*lost, 0.0]))])
-    assert all(math.isnan(each) == bool(mine) for each, mine in zip(talk.logprobs, talk.mask, strict=True))
-    assert turn(*missed, demonstrate=False)[0].demonstrated == 0
-    assert turn(format_question(asked[best]), missed[1])[0].demonstrated == 0, "a draft has it"
-    both, _ = turn(format_final(RIGHT), format_final(WRONG), budget=0)
-    assert both.demonstrated == 0 and both.right, "nothing may be asked any more"
 
 
 def unformed(text: str) -> str:

@@ -24,7 +24,6 @@ from tests.small_rl import recipe
             "trainer.loss_type=vespo: needs one advantage a sequence; set reward",
         ),
         (["rollout.candidates=2", "trainer.scale_rewards=batch"], "drafts are compared with each other, in no batch"),
-        (["rollout.demonstrate=true", "rollout.candidates=1"], "there are none with rollout.candidates=1; raise that"),
         (
             [
                 "replay.weight=1",

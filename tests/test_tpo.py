@@ -441,7 +441,6 @@ def test_two_processes_play_and_learn_the_same(tmp_path: Path) -> None:
         (["trainer.num_generations=4"], "unknown key trainer.num_generations (DPOConfig); did you mean"),
         (["trainer.loss_type=[exo]"], "trainer.loss_type=exo: expected some of sigmoid, hinge, "),
         (["reward.information=1"], "reward.information has no meaning with objective=tpo; remove it"),
-        (["rollout.demonstrate=true"], "rollout.demonstrate has no meaning with objective=tpo; remove it"),
         (["replay.weight=1"], "replay.weight has no meaning with objective=tpo; remove it"),
         (["constraint.rate=1"], "constraint.rate has no meaning with objective=tpo; remove it"),
         (["model=runs/nowhere/checkpoint"], "no such checkpoint; train it first with recipe=nowhere"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Sequence
-from math import nan
 from typing import NamedTuple, Protocol
 
 from prefdisco.llm.base import Completion, Conversation, ModelError, Sampling
@@ -81,13 +80,6 @@ class TokenModel:
             Draft(Completion(self.chat.decode(row.ids), row.finish, usage), new, row)
             for row, usage in zip(rows, used, strict=True)
         ]
-
-    def given(self, conversation: Conversation, text: str) -> Draft:
-        """A next turn with this raw text, as a draft. Nobody drew its tokens: their log-probabilities are nan, which
-        TRL takes for unknown."""
-        new, ids = self.chat.prompt(conversation), self.chat.turn(text, conversation.thinking)
-        row = Row(conversation.ids + new, Sampling(), len(ids), ids=ids, logprobs=[nan] * len(ids), finish="stop")
-        return Draft(Completion(text, "stop", Usage()), new, row)
 
     def adopt(self, conversation: Conversation, draft: Draft) -> Completion:
         """Record a draft as what was read and written."""

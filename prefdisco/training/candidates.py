@@ -41,7 +41,7 @@ from typing import NamedTuple
 
 from prefdisco.conditions import parse_condition
 from prefdisco.config import RewardConfig
-from prefdisco.elicitation import Belief, best, lookahead, worth
+from prefdisco.elicitation import Belief, lookahead, worth
 from prefdisco.elicitation.grades import NEUTRAL
 from prefdisco.elicitation.hearing import asked_by, heard
 from prefdisco.engine.dialogues import DISCOVERY
@@ -50,7 +50,7 @@ from prefdisco.hashing import stable_seed
 from prefdisco.judges import OpenJudge
 from prefdisco.llm.base import Completion, Conversation, ModelError, Sampling
 from prefdisco.llm.tokens import Draft, TokenModel
-from prefdisco.protocol import SplitThinking, Turn, format_question, parse_turn, split_thinking
+from prefdisco.protocol import SplitThinking, Turn, parse_turn, split_thinking
 from prefdisco.schema import Episode, Message, Question, Scenario
 from prefdisco.training.credit import TINY
 from prefdisco.training.references import Reference
@@ -62,13 +62,12 @@ from prefdisco.world import World
 @dataclass(frozen=True)
 class Drafting:
     """How turns are drafted: `count` of them, of which the best by `reward` is taken; `budget` questions are allowed,
-    credits are `scaled` or not, and the best question is demonstrated where it is missed, or not."""
+    and credits are `scaled` or not."""
 
     reward: RewardConfig
     count: int
     budget: int
     scaled: bool = False
-    demonstrate: bool = False
 
 
 class Drafted(NamedTuple):
@@ -83,7 +82,7 @@ class Deliberation:
     """Agent and user of one episode in one: drafts are weighed by what the user has said so far.
 
     `credits` has a value for each turn of the agent; `right` says of each draft that answered whether it was right: the
-    agent's own accuracy, where that of the best draft is higher; `demonstrated` counts the questions that were.
+    agent's own accuracy, where that of the best draft is higher.
     """
 
     def __init__(
@@ -104,7 +103,6 @@ class Deliberation:
         self.questions: list[Question] = []
         self.credits: list[float] = []
         self.right: list[bool] = []
-        self.demonstrated = 0
 
     async def complete(self, conversation: Conversation, sampling: Sampling) -> Completion:
         """The agent's turn: the best of several."""
@@ -113,9 +111,6 @@ class Deliberation:
         if self.left:
             values = lookahead(self.belief, self.price, self.left)
             losses = [self.loss(draft, values) for draft in drafts]
-            if self.drafting.demonstrate and max(losses) <= -self.near and max(values.values(), default=0.0) > 0:
-                drafts.append(self.demonstration(conversation, sampling, values))
-                losses.append(0.0)
             equals = [draft for draft, loss in zip(drafts, losses, strict=True) if loss == max(losses)]
         credit = self.reward.information * self.above(losses, max(losses), self.near)
         credit += self.reward.imitation if max(losses) > -self.near else 0.0
@@ -135,14 +130,6 @@ class Deliberation:
         count = self.drafting.count
         samplings = [replace(sampling, seed=stable_seed(sampling.seed, "draft", i)) for i in range(count)]
         return [parsed(draft) for draft in await self.agent.drafts(conversation, samplings)]
-
-    def demonstration(self, conversation: Conversation, sampling: Sampling, values: Mapping[str, float]) -> Drafted:
-        """The question of the highest of these `values`, in the world's words."""
-        attribute = best(values, among=values)
-        question = format_question(self.world.question(self.scenario, attribute, sampling.seed))
-        thinking = self.world.wondering(attribute) if conversation.thinking else ""
-        self.demonstrated += 1
-        return parsed(self.agent.given(conversation, self.agent.chat.spelled(thinking, question)))
 
     def above(self, values: Sequence[float], value: float, least: float = 0.0) -> float:
         """How far a value is above the mean of all; where credits are scaled, in standard deviations, of which `least`

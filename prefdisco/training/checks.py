@@ -26,7 +26,7 @@ SEPARATED = {"full_attention", "sliding_attention"}  # kinds of layers whose mas
 
 # objective -> sections, or single keys of them, that it does not look at
 QUESTIONS = ("question", "information", "belief")
-DRAFTS = ("rollout.candidates", "rollout.demonstrate", "rollout.mix")
+DRAFTS = ("rollout.candidates", "rollout.mix")
 NO_MEANING = {
     "grpo": ("tpo",),
     "tpo": ("constraint", "watch", "replay", *DRAFTS, *(f"reward.{name}" for name in QUESTIONS)),
@@ -76,14 +76,8 @@ def check_objective(recipe: RLRecipe) -> None:
 
 
 def check_candidates(recipe: RLRecipe) -> None:
-    """Raise ConfigError where drafts are to be compared, and the user cannot tell what a question is about; and where
-    there are none beside which a question could be demonstrated."""
+    """Raise ConfigError where drafts are to be compared, and the user cannot tell what a question is about."""
     user = recipe.rollout.user or recipe.eval.user
-    if recipe.rollout.demonstrate and recipe.rollout.candidates == 1:
-        raise ConfigError(
-            f"{recipe.where('rollout.demonstrate')}: rollout.demonstrate: a question is demonstrated beside drafts, "
-            "and there are none with rollout.candidates=1; raise that"
-        )
     if recipe.rollout.candidates > 1 and user not in POCKET_USERS:
         raise ConfigError(
             f"{recipe.where('rollout.candidates')}: rollout.candidates: only Pocket's users tell what a question "

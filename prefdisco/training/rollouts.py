@@ -55,9 +55,9 @@ class Wanted(NamedTuple):
 class Rollout:
     """One episode, graded unless it was dropped, and what its questions brought, in units of the scenario's gain.
 
-    Of an episode with drafts, `credits` are those of its turns, `own_accuracy` is the mean over the drafts that
-    answered (candidates.py), and `demonstrated` counts the questions that were given to the agent. `dropped` says why
-    nothing can be learned from it: it failed, or the agent had no room to write a token.
+    Of an episode with drafts, `credits` are those of its turns, and `own_accuracy` is the mean over the drafts
+    that answered (candidates.py). `dropped` says why nothing can be learned from it: it failed, or the agent had no
+    room to write a token.
     """
 
     episode: Episode
@@ -65,7 +65,6 @@ class Rollout:
     gains: list[float] | None
     credits: list[float] | None = None
     own_accuracy: float | None = None
-    demonstrated: int = 0
     dropped: Literal["", "error", "empty"] = ""
 
 
@@ -141,7 +140,7 @@ class Rollouts:
         and credited with, `scaled` or not."""
         settings, found = self.recipe.rollout, dict[int, Rollout]()
         sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens)
-        drafting = Drafting(reward, settings.candidates, settings.budget, scaled, settings.demonstrate)
+        drafting = Drafting(reward, settings.candidates, settings.budget, scaled)
 
         async def one(place: int, episode: Wanted) -> None:
             scenario, condition = episode.scenario, parse_condition(episode.condition)
@@ -167,7 +166,7 @@ class Rollouts:
         gains = [gain / reference.unit for gain in gains]
         if drafted is None:
             return Rollout(episode, reference, gains)
-        return Rollout(episode, reference, gains, drafted.credits, fmean(drafted.right), drafted.demonstrated)
+        return Rollout(episode, reference, gains, drafted.credits, fmean(drafted.right))
 
 
 def tokens(rollout: Rollout, end: int) -> tuple[list[int], list[int], list[int], list[float]]:
@@ -205,7 +204,6 @@ def report(rollout: Rollout, log: Callable[[str, float], None]) -> None:
     log("episodes/accuracy", float(bool(episode.correct)))
     if rollout.own_accuracy is not None:
         log("drafts/accuracy", rollout.own_accuracy)
-        log("drafts/demonstrated", float(rollout.demonstrated))
     log("episodes/alignment", episode.graded_alignment)
     log("episodes/normalized", alignment(episode, reference))
     log("episodes/below_baseline", float(episode.graded_alignment < reference.baseline - SMALLEST))
