@@ -61,6 +61,7 @@ def test_saves_lie_between_rounds(tmp_path: Path) -> None:
 
 
 def test_the_recipes_can_be_run_and_say_what_they_will_do(tmp_path: Path) -> None:
-    for name, plan in (("grpo", "512 scenarios x 2"), ("grpo_small", "256 scenarios x 2")):
+    plans = {"grpo": "512 scenarios x 2", "grpo_small": "256 scenarios x 2", "grpo_inferred": "256 scenarios x 2"}
+    for name, plan in plans.items():
         wanted = load(RLRecipe, [f"recipe={name}", "model=pocket-base", f"run={tmp_path}"])
         assert plan in rl.describe(wanted)
