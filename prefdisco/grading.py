@@ -29,7 +29,9 @@ async def graded(episode: Episode, scenario: Scenario, judge: Judge) -> Episode:
         consistent = None
         if isinstance(judge, AnswerReader):
             consistent = await judge.consistent(scenario, episode.thinking, episode.response)
-        touched = tuple(sorted(judge.touched(scenario, episode.response))) if isinstance(judge, Seer) else None
+        touched = None
+        if isinstance(judge, Seer) and episode.response:  # where nothing is said, nothing is acted on
+            touched = tuple(sorted(judge.touched(scenario, episode.response)))
     except SpendingCapReached:
         raise
     except Exception as error:  # a judge that fails, however it does, is an error of this episode alone

@@ -190,7 +190,7 @@ class Episode(Record):
     answered_by: str | None = None  # the scenario whose person answered, where that is another one
     carried: dict[str, str] = Field(default_factory=dict)  # attribute -> value, told from an earlier problem
     consistent: bool | None = None  # the response states what the thinking arrived at; None where that is not read
-    touched: tuple[str, ...] | None = None  # attributes realised beyond a generic answer; None where that is not read
+    touched: tuple[str, ...] | None = None  # attributes realised beyond a generic answer; None where none is read
     adaptive: tuple[bool, ...] = ()
     usage: Usage = Usage()  # the agent's; user and judge have their own
     user_usage: Usage = Usage()
