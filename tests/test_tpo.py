@@ -441,6 +441,7 @@ def test_two_processes_play_and_learn_the_same(tmp_path: Path) -> None:
         (["trainer.num_generations=4"], "unknown key trainer.num_generations (DPOConfig); did you mean"),
         (["trainer.loss_type=[exo]"], "trainer.loss_type=exo: expected some of sigmoid, hinge, "),
         (["reward.information=1"], "reward.information has no meaning with objective=tpo; remove it"),
+        (["reward.guess=1", "eval.judge=server/http://a"], "reward.guess: server/http://a grades the criteria of a"),
         (["replay.weight=1"], "replay.weight has no meaning with objective=tpo; remove it"),
         (["constraint.rate=1"], "constraint.rate has no meaning with objective=tpo; remove it"),
         (["model=runs/nowhere/checkpoint"], "no such checkpoint; train it first with recipe=nowhere"),

@@ -24,7 +24,7 @@ from prefdisco.scenarios import load_scenarios
 from prefdisco.schema import Scenario
 from prefdisco.training import references, rounds
 from prefdisco.training.anchor import Anchor
-from prefdisco.training.checks import check_model, check_objective, check_precision, check_world
+from prefdisco.training.checks import check_guess, check_model, check_objective, check_precision, check_world
 from prefdisco.training.processes import strategy
 from prefdisco.training.stages import conduct, launched, save, trainer_arguments
 from prefdisco.world import recipe_world
@@ -81,6 +81,7 @@ def plan(recipe: RLRecipe) -> str:
 def settings(recipe: RLRecipe) -> DPOConfig:
     """The trainer's own configuration. Raises ConfigError for what TRL refuses, and for what would train wrongly."""
     check_objective(recipe)
+    check_guess(recipe)
     for key in recipe.trainer:
         if key in UNUSED:
             raise ConfigError(
