@@ -175,7 +175,7 @@ def test_a_spending_cap_stops_the_data_on_one_line_and_a_higher_one_ends_it(
         (["eval.user=passive"], "eval.user=passive: only Pocket's is computed"),
         (["eval.judge=exact"], "eval.judge=exact: only Pocket's is computed"),
         (["data.belief=exact"], "data.belief=exact: only Pocket's posterior is known exactly"),
-        (["data.inferred=0.1"], "data.inferred: what was not told has no rubric that server/http"),
+        (["data.inferred=0.1"], "grades the criteria of a rubric, and nothing that was not told; set data.inferred=0"),
     ],
 )
 def test_parts_that_only_pocket_has_are_refused_before_anything_is_done(

@@ -234,16 +234,6 @@ def test_pockets_judge_compares_thinking_and_response(thought: str, response: st
     assert asyncio.run(graded(played, made, PocketJudge())).consistent is consistent
 
 
-def test_an_answer_that_was_not_given_acts_on_nothing() -> None:
-    made = scenarios("test", 1)[0]
-    weights = {p.attribute: p.weight for p in made.profile}
-    for response, touched in (("", None), ("Answer: 4.", ())):
-        silent = episode("a", "oracle", 3).model_copy(update={"response": response, "weights": weights})
-        verdict = asyncio.run(graded(silent, made, PocketJudge()))
-        assert verdict.error is None and not verdict.correct
-        assert (verdict.touched is None) == (touched is None)
-
-
 def test_a_judge_that_cannot_read_answers_leaves_it_open() -> None:
     played = episode("p1", "oracle", 3, thinking="So 42.").model_copy(update={"response": "42"})
     verdict = asyncio.run(graded(played, scenario(), WordJudge()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from prefdisco.config import ConstraintConfig, RewardConfig
 from prefdisco.elicitation.beliefs import learn
 from prefdisco.elicitation.hearing import nobody_knows
+from prefdisco.grading import graded
 from prefdisco.pocket.attributes import grade
 from prefdisco.pocket.belief import belief as exact
+from prefdisco.pocket.judge import PocketJudge
 from prefdisco.pocket.scenarios import scenarios
 from prefdisco.schema import Episode, Question, Scenario
 from prefdisco.training import references, rewards
@@ -77,6 +80,15 @@ def test_a_guess_is_what_an_answer_acts_on_though_nobody_told_of_it() -> None:
     assert cost("discovery", touched=("order", "tone", "units")) == cost("baseline", touched=("tone", "order")) == -2
     assert cost("oracle", touched=("order", "units")) == cost("discovery", touched=("units",)) == -1
     assert cost("discovery", touched=None) == 0, "a judge that cannot tell"
+
+
+@pytest.mark.parametrize(("response", "read"), [("", False), ("Answer: nothing.", True)])
+def test_an_answer_that_was_not_given_acts_on_nothing(response: str, read: bool) -> None:
+    scenario = SCENARIOS[0]
+    weights = {p.attribute: p.weight for p in scenario.profile}
+    bare = played().model_copy(update={"response": response, "weights": weights})
+    verdict = asyncio.run(graded(bare, scenario, PocketJudge()))
+    assert verdict.error is None and not verdict.correct and (verdict.touched is not None) == read
 
 
 @pytest.mark.parametrize("fault", [{"malformed_turns": 1}, {"truncated": True}, {"response": ""}])

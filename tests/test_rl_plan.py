@@ -8,6 +8,7 @@ import pytest
 
 from prefdisco.config import ConfigError, RLRecipe, load
 from prefdisco.training import rl
+from prefdisco.training.checks import check_guess
 from tests.small_rl import recipe
 
 
@@ -38,7 +39,7 @@ from tests.small_rl import recipe
         (["model=runs/nowhere/checkpoint"], "no such checkpoint; train it first with recipe=nowhere"),
         (
             ["reward.guess=0.1", "eval.judge=server/http://a"],
-            "reward.guess: server/http://a grades the criteria of a rubric and cannot tell what an answer acts on",
+            "reward.guess: server/http://a grades the criteria of a rubric, and nothing that was not told; set",
         ),
         (["scenarios.source=file.jsonl"], "eval.user=passive: only Pocket's is computed, not that of file.jsonl"),
         (
@@ -52,6 +53,15 @@ def test_what_it_cannot_do_is_one_line(tmp_path: Path, words: list[str], expecte
         rl.settings(recipe(tmp_path, *words))
     assert expected in str(caught.value) and "\n" not in str(caught.value)
     assert str(caught.value).startswith(("command line: ", "recipes/grpo_small.yaml: "))
+
+
+def test_a_judge_of_ones_own_says_what_an_answer_acts_on_or_guesses_have_no_price(tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text("class Blind:\n    name = 'blind'\n\nclass Seeing(Blind):\n    touched = print\n")
+    words = ["reward.guess=0.1", f"eval.judge={own}:"]
+    with pytest.raises(ConfigError, match="Blind grades the criteria of a rubric, and nothing that was not told"):
+        check_guess(recipe(tmp_path, words[0], f"{words[1]}Blind"))
+    check_guess(recipe(tmp_path, words[0], f"{words[1]}Seeing"))
 
 
 def test_saves_lie_between_rounds(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from trl import SFTConfig
 from prefdisco.complaints import keys_of
 from prefdisco.config import ConfigError, RLRecipe, SFTRecipe, TrainRecipe
 from prefdisco.extensions import is_own, load_own
+from prefdisco.judges import OpenJudge, Seer
 from prefdisco.training.processes import strategy
 from prefdisco.users import LAPSING, POCKET_USERS
 
@@ -87,21 +88,22 @@ def check_candidates(recipe: RLRecipe) -> None:
 
 def check_inferred(recipe: SFTRecipe) -> None:
     """Raise ConfigError where traces are to follow what nobody said, and the judge needs a rubric to grade it."""
-    judge = recipe.data.judge or recipe.eval.judge
-    if recipe.data.inferred and judge != "exact" and not is_own(judge):
-        raise ConfigError(
-            f"{recipe.where('data.inferred')}: data.inferred: what was not told has no rubric that {judge} could grade "
-            "it by; set data.inferred=0"
-        )
+    if recipe.data.inferred:
+        check_judge(recipe, "data.inferred", recipe.data.judge or recipe.eval.judge, OpenJudge)
 
 
 def check_guess(recipe: RLRecipe) -> None:
     """Raise ConfigError where guesses have a price, and the judge cannot tell what an answer acts on."""
-    judge = recipe.rollout.judge or recipe.eval.judge
-    if recipe.reward.guess and judge != "exact" and not is_own(judge):
+    if recipe.reward.guess:
+        check_judge(recipe, "reward.guess", recipe.rollout.judge or recipe.eval.judge, Seer)
+
+
+def check_judge(recipe: TrainRecipe, key: str, judge: str, able: type) -> None:
+    """Raise ConfigError for a `judge` that is not `able` to say what `key` needs to know beyond a rubric."""
+    if judge != "exact" and not (is_own(judge) and isinstance(load_own(judge, "judge")(), able)):
         raise ConfigError(
-            f"{recipe.where('reward.guess')}: reward.guess: {judge} grades the criteria of a rubric and cannot tell "
-            "what an answer acts on besides; set reward.guess=0"
+            f"{recipe.where(key)}: {key}: {judge} grades the criteria of a rubric, and nothing that was not told; "
+            f"set {key}=0"
         )
 
 
