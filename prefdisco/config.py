@@ -141,6 +141,9 @@ class DataConfig(Section):
     )
     user: str = Field(default="", description="who answers while data is made, if not eval.user")
     judge: str = Field(default="", description="who grades traces, if not eval.judge")
+    seed: int | None = Field(
+        default=None, description="seed of the data, if not that of the run: runs with other seeds can share it"
+    )
 
 
 class TeachConfig(Section):
@@ -240,6 +243,11 @@ class SFTRecipe(TrainRecipe):
     attention: Literal["sdpa", "flex_attention", "flash_attention_2"] = Field(
         default="sdpa", description="implementation of attention in training"
     )
+
+    @property
+    def data_seed(self) -> int:
+        """The seed that the data is made with."""
+        return self.seed if self.data.seed is None else self.data.seed
 
 
 class RLRecipe(TrainRecipe):

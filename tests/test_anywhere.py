@@ -130,7 +130,8 @@ def test_a_recipe_runs_on_any_problems_people_judge_and_model(family: str, file:
 def made(server: Faulty, file: Path, model: Path, folder: Path, *more: str) -> Sequence[dataset.Outcome]:
     """The data alone."""
     recipe = load(SFTRecipe, words(server, file, model, folder, *more))
-    return dataset.generate(recipe, LocalModel(str(model)), sft.training_scenarios(recipe), folder / "data")
+    sft.fill(recipe, folder / "data")
+    return read(folder / "data")
 
 
 def test_where_the_model_is_served_the_server_writes_the_traces(qwen: Path, file: Path, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def lines(path: Path) -> int:
 
 
 def outcomes(run: Path) -> int:
-    return sum(lines(path) for path in (run.parent / "data").glob("*/outcomes.jsonl"))
+    return sum(lines(path) for path in (run.parent / "data").glob("*/outcomes*.jsonl"))
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +111,6 @@ def test_two_processes_make_the_data_once_and_agree(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=400, text=True)
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-3000:]
-    assert outcomes(run) == 24
+    assert outcomes(run) == 24 and len(list((run.parent / "data").glob("*/outcomes*.jsonl"))) == 2  # half each
     assert json.loads((run / "summary.json").read_text())["after"]["scenarios"] == 8
     assert done.stdout.count("discovery gain") == 1  # one table, by the main process

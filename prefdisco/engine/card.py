@@ -33,7 +33,7 @@ def card(recipe: SFTRecipe, counts: Mapping[str, Any]) -> str:
         "",
         f"Written by `{recipe.model}` {where} with engine `{data.engine}`: {data.samples} traces a scenario{more}, at "
         f"temperature {data.temperature}, questions by policy `{data.policy}`{belief} (budget {data.budget}, cost "
-        f"{data.question_cost} alignment points), margin {data.margin}, seed {recipe.seed}.",
+        f"{data.question_cost} alignment points), margin {data.margin}, seed {recipe.data_seed}.",
         "",
         f"- scenarios: {counts['scenarios']} from `{recipe.scenarios.training}`; {counts['survived']} survived",
         *failed,

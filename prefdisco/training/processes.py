@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, broadcast_object_list, gather_object
 from transformers import Trainer
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from prefdisco.config import ConfigError
 
 Strategy = Literal["ddp", "fsdp2", "zero2", "zero3"]
+T = TypeVar("T")
 
 
 def strategy() -> Strategy:
@@ -35,9 +36,27 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def rank() -> int:
+    """The number of this process, from 0; known before any process group is."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def is_main() -> bool:
-    """Whether this process is the one that prints; known before any process group is."""
-    return os.environ.get("RANK", "0") == "0"
+    """Whether this process is the one that prints."""
+    return rank() == 0
+
+
+def shared(value: T) -> T:
+    """What the main process passes, in every process; the others wait for it here, and what they pass is ignored."""
+    message = [value]
+    if processes() > 1:
+        broadcast_object_list(message)
+    return message[0]
+
+
+def collected(values: list[T]) -> list[T]:
+    """The values of all processes, in every process, once all have come here."""
+    return gather_object(values) if processes() > 1 else values
 
 
 def device_arguments() -> dict[str, Any]:

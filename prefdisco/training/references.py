@@ -32,6 +32,7 @@ from prefdisco.llm.local import LocalModel
 from prefdisco.llm.loops import run
 from prefdisco.llm.remote import Account
 from prefdisco.schema import Episode, Scenario
+from prefdisco.training.processes import is_main
 from prefdisco.world import recipe_world
 
 FOLDER, REFERENCES = "references", "references.json"
@@ -64,9 +65,11 @@ def folder_of(recipe: RLRecipe) -> Path:
 def prepare(recipe: RLRecipe, scenarios: Sequence[Scenario], weights: str) -> Path:
     """Play what is missing of the references with the recipe's model, named by its `weights`; returns their folder.
 
-    Raises RunError where too many episodes failed, or the folder holds those of other weights.
+    The main rank plays. Raises RunError where too many episodes failed, or the folder holds those of other weights.
     """
     folder = folder_of(recipe)
+    if not is_main():
+        return folder
     same = digest([each.id for each in scenarios], recipe.reward.reference_seeds)
     settings = {
         "weights": weights,

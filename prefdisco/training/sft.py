@@ -6,6 +6,7 @@ make or load the data -> train with TRL; what stands around it is in stages.py.
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from trl import SFTConfig
 
 from prefdisco.config import ConfigError, SFTRecipe
 from prefdisco.engine.card import lesson_card
-from prefdisco.engine.dataset import CARD, COUNTS, data_folder, generate, read
+from prefdisco.engine.dataset import CARD, COUNTS, complete, data_folder, make, missing, read, shareable
 from prefdisco.engine.outcomes import Talk
 from prefdisco.engine.teaching import IGNORED, lessons, rows
-from prefdisco.files import atomic_write, writing
+from prefdisco.files import atomic_write, lock, writing
 from prefdisco.llm.base import ModelError
 from prefdisco.llm.chat import Chat
 from prefdisco.llm.local import LocalModel, fingerprint, load
@@ -39,7 +40,7 @@ from prefdisco.training.checks import (
     is_flat,
 )
 from prefdisco.training.memory import configuration, report
-from prefdisco.training.processes import gathered, shard_on_cpu
+from prefdisco.training.processes import collected, gathered, is_main, processes, rank, shard_on_cpu, shared
 from prefdisco.training.saves import last_save
 from prefdisco.training.stages import conduct, launched, save, start, trainer_arguments, whole
 from prefdisco.training.tracking import RecipeInWandb
@@ -110,13 +111,30 @@ def taught(recipe: SFTRecipe, data: Path, tokenizer: PreTrainedTokenizerBase) ->
 def make_data(recipe: SFTRecipe, weights: str) -> Path:
     """Make, complete or find the training data that the model with these `weights` writes; returns its folder."""
     folder = data_folder(recipe, weights)
-    if not (folder / COUNTS).exists():
-        device = "cpu" if recipe.data.writer else "auto"  # a served model is needed here for its tokens only
-        model, tokenizer = load(recipe.model, device=device, dtype=recipe.eval.dtype)
-        local = LocalModel(model, tokenizer, batch_size=recipe.eval.batch_size)
-        generate(recipe, local, training_scenarios(recipe), folder)
-    print(f"data        {folder / CARD}")
+    if shared(not (folder / COUNTS).exists()):
+        fill(recipe, folder)
+    if is_main():
+        print(f"data        {folder / CARD}")
     return folder
+
+
+def fill(recipe: SFTRecipe, folder: Path) -> None:
+    """Make what is missing in a data folder.
+
+    Every rank writes its share, into a file of its own; where something is served elsewhere, the main one writes all.
+    Raises RunError as `make` and `complete` do, and for a folder that cannot be written or is in use.
+    """
+    device = "cpu" if recipe.data.writer else "auto"  # a served model is needed here for its tokens only
+    model, tokenizer = load(recipe.model, device=device, dtype=recipe.eval.dtype)
+    local = LocalModel(model, tokenizer, batch_size=recipe.eval.batch_size)
+    scenarios = training_scenarios(recipe)
+    with lock(folder) if is_main() else nullcontext():
+        wanted = set(shared(missing(scenarios, folder) if is_main() else []))
+        left = [scenario for scenario in scenarios if scenario.id in wanted]
+        share = left[rank() :: processes()] if shareable(recipe) else left if is_main() else []
+        failed = collected(make(recipe, local, scenarios, share, folder, rank()))
+        if is_main():
+            complete(recipe, scenarios, folder, failed)
 
 
 def train(recipe: SFTRecipe, data: Path) -> None:

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
@@ -28,7 +27,7 @@ from prefdisco.report.markdown import write_report
 from prefdisco.report.tables import table
 from prefdisco.training.card import model_card
 from prefdisco.training.checks import check_launch
-from prefdisco.training.processes import device_arguments, load_whole
+from prefdisco.training.processes import device_arguments, is_main, load_whole, shared
 from prefdisco.training.tracking import notice, reporting
 
 CHECKPOINT, TRAINED = "checkpoint", "trained.json"
@@ -51,14 +50,14 @@ def conduct(
     """The stages around a training. The main rank returns the summary and prints the table, the others return None.
 
     `prepare(weights)` makes what is learned from, where that is not there yet, and returns its folder; it is called on
-    the main rank with the fingerprint of the recipe's model. `train(folder)` is called on every rank and ends with
+    every rank with the fingerprint of the recipe's model. `train(folder)` is called on every rank and ends with
     `save` on the main one.
     """
-    state = PartialState()
     load_whole()
-    if not state.is_main_process:
-        if (there := _shared(state, None)) is not None:
-            train(there)
+    if not is_main():
+        prepare(shared(""))
+        if there := shared(""):
+            train(Path(there))
         return None
     folder = Path(recipe.run)
     first, last = Path(recipe.before or folder / "before"), folder / "after"
@@ -66,12 +65,11 @@ def conduct(
         weights = fingerprint(start(recipe)[0])  # a folder is claimed for a model that is there
         claim(folder, recipe.to_yaml(), recipe.model_dump(mode="json", exclude={"run", "remote"}))
         before = evaluate(evaluation(recipe, recipe.model, first), wait=bool(recipe.before))
-        prepared = prepare(weights)
+        prepared = prepare(shared(weights))
         if line := notice(recipe):
             print(line)
-        todo = _shared(state, None if (folder / TRAINED).exists() else prepared)
-        if todo is not None:
-            train(todo)
+        if shared("" if (folder / TRAINED).exists() else str(prepared)):
+            train(prepared)
         after = evaluate(evaluation(recipe, str(folder / CHECKPOINT), last))
         change = regression(load_episodes(first / EPISODES).values(), load_episodes(last / EPISODES).values())
         stages = {"before": before, "after": after}
@@ -156,11 +154,3 @@ def save(
         tokenizer.save_pretrained(folder / CHECKPOINT)
     course = {"steps": steps, "examples": examples, **(notes or {}), "history": history}
     atomic_write(folder / TRAINED, json.dumps(course))
-
-
-def _shared(state: PartialState, folder: Path | None) -> Path | None:
-    """The main rank's folder on every rank; the others wait for it here. None: there is nothing to train."""
-    message = [str(folder) if folder else None]
-    if state.num_processes > 1:
-        broadcast_object_list(message)
-    return Path(message[0]) if message[0] else None
