@@ -14,7 +14,7 @@ import pytest
 from prefdisco.conditions import parse_condition
 from prefdisco.config import RewardConfig
 from prefdisco.dialogue import play
-from prefdisco.elicitation import lookahead
+from prefdisco.elicitation import DISCOUNT, lookahead
 from prefdisco.grading import graded
 from prefdisco.judges import Verdict
 from prefdisco.llm.base import Completion, Conversation, ModelError, Sampling, Usage
@@ -77,7 +77,7 @@ def test_a_question_loses_what_the_best_one_would_bring_beyond_it() -> None:
     for name, value in values.items():
         assert loss(format_question(name)) == pytest.approx((value - max(values.values())) / 2)
     assert loss(format_question("weather"), 1, question=0.01) == pytest.approx(-0.01 - (GAINS[0] / 2 - 0.01))
-    waste = (GAINS[0] / 2 - 0.01) - 0.01 - max(lookahead(START, 0.02, 3).values()) / 2
+    waste = DISCOUNT * (GAINS[0] / 2 - 0.01) - 0.01 - max(lookahead(START, 0.02, 3).values()) / 2
     assert loss(format_question("weather"), question=0.01) == pytest.approx(waste)
     best = format_question(max(values, key=lambda name: values[name]))
     assert loss(f"<think>So.</think><think>Or</think>{best}", format=0.3) == loss(f"<think>So.</think>{best}") - 0.3
@@ -96,7 +96,7 @@ def test_looking_ahead_counts_the_best_question_after_every_answer() -> None:
                 for chance, value in START.outcomes(name)
                 if chance > 0
             )
-            assert values[name] == pytest.approx(gain - cost + after)
+            assert values[name] == pytest.approx(gain - cost + DISCOUNT * after)
     first = sorted(gains, key=lambda name: -gains[name])[:2]
     assert abs(values[first[0]] - values[first[1]]) < gains[first[0]] - gains[first[1]], "the order hardly matters"
 
@@ -150,7 +150,7 @@ def test_the_best_draft_is_taken_and_earns_what_it_is_beyond_their_mean(base: Lo
     for question, turn, left in zip(episode.questions, asked, (2, 1), strict=True):
         name = attribute_of(question.text) or ""
         values = lookahead(known, 0.0, left)
-        nothing = max(known.gains().values()) if left == 2 else 0.0
+        nothing = DISCOUNT * max(known.gains().values()) if left == 2 else 0.0
         assert max(turn) == pytest.approx((values.get(name, nothing) - max(values.values())) / 2)
         preference = SCENARIO.preference(name)
         if name in values:

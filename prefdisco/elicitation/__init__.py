@@ -2,6 +2,7 @@
 they do without a language model (`prefdisco elicit`)."""
 
 from prefdisco.elicitation.policies import (
+    DISCOUNT,
     POLICIES,
     WORTHLESS,
     Answered,
@@ -17,6 +18,7 @@ from prefdisco.elicitation.policies import (
 )
 
 __all__ = [
+    "DISCOUNT",
     "POLICIES",
     "WORTHLESS",
     "Answered",

@@ -21,6 +21,7 @@ Answered = Sequence[tuple[str, str | None]]
 WORTHLESS = 1e-9  # alignment points; a gain below it is rounding
 TINY = 1e-12  # no chance is nearer to 0 or 1 where its logarithm is taken
 LOOK_AHEAD = 9  # questions that `exact` looks behind, those of the highest gain: all of them in Pocket
+DISCOUNT = 0.9  # what a gain counts that comes a question later: people may leave, and of orders one is the best
 
 
 class Belief(Protocol):
@@ -167,7 +168,7 @@ class InformationGainPolicy(_SearchingPolicy):
 
 
 class TwoStepPolicy(_SearchingPolicy):
-    """The question of the highest gain together with the best question after its answer."""
+    """The question of the highest gain together with the best question after its answer, which counts DISCOUNT."""
 
     name = "exact"
 
@@ -194,7 +195,7 @@ POLICIES: dict[str, Callable[[BeliefFactory, int, float], BudgetedPolicy]] = {
 def get_policy(name: str, belief_factory: BeliefFactory, budget: int = 5, cost: float = 0.0) -> Policy:
     """A policy by its name in POLICIES, or FILE.py:CLASS, a class that is called as those in POLICIES are.
 
-    `exact` is exact for one and two questions: it looks two steps ahead.
+    `exact` looks two steps ahead.
 
     `cost` is in alignment points a question. Raises ValueError for an unknown name or a negative number.
     """
@@ -221,14 +222,15 @@ def surest(gains: Mapping[tuple[str, str], float], least: float) -> list[tuple[s
 
 
 def lookahead(belief: Belief, cost: float, left: int) -> dict[str, float]:
-    """Attribute -> what asking about it gains together with the best question after its answer, where `left` allows
-    one, each less its `cost`; of the LOOK_AHEAD attributes of the highest gain."""
+    """Attribute -> what asking about it gains and, where `left` allows one, DISCOUNT x what the best question after its
+    answer gains, each less its `cost`; of the LOOK_AHEAD attributes of the highest gain."""
     gains = belief.gains()
     ahead = sorted(gains, key=lambda name: -gains[name])[:LOOK_AHEAD] if len(gains) > LOOK_AHEAD else list(gains)
     values = {attribute: gains[attribute] - cost for attribute in ahead}
     if left > 1:
         for attribute in values:
-            values[attribute] += sum(chance * max(0.0, gain - cost) for chance, gain in belief.prospects(attribute))
+            after = sum(chance * max(0.0, gain - cost) for chance, gain in belief.prospects(attribute))
+            values[attribute] += DISCOUNT * after
     return values
 
 

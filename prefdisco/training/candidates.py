@@ -5,7 +5,7 @@ the judge says. So the drafts of a turn can be compared at one and the same plac
 was said before is in the difference:
 
     q(question about a) = E[rise of the expected alignment | a is asked] - price
-    Q(question about a) = q(a) + E[max(0, best q after the answer)], or q(a) where it is the last question
+    Q(question about a) = q(a) + 0.9 E[max(0, best q after the answer)], or q(a) where it is the last question
     loss(question)      = Q(question) - max(0, best Q), less the price of its form where its thinking cannot be read
     loss(answer)        = -(the best q that are above 0, as many as questions are left, added up)
                           the same and a price for a question that was asked before: people who are asked again leave
@@ -41,7 +41,7 @@ from typing import NamedTuple
 
 from prefdisco.conditions import parse_condition
 from prefdisco.config import RewardConfig
-from prefdisco.elicitation import Belief, lookahead, worth
+from prefdisco.elicitation import DISCOUNT, Belief, lookahead, worth
 from prefdisco.elicitation.grades import NEUTRAL
 from prefdisco.elicitation.hearing import asked_by, heard
 from prefdisco.engine.dialogues import DISCOVERY
@@ -164,7 +164,7 @@ class Deliberation:
             return leaving
         if about in {name for name, _ in self.belief.answered}:
             return leaving - self.reward.question
-        nothing = worth(gains, self.price, min(self.left, 2) - 1) - self.price
+        nothing = DISCOUNT * worth(gains, self.price, min(self.left, 2) - 1) - self.price
         form = 0.0 if drafted.read.well_formed else self.reward.format
         return (values.get(about or "", nothing) - max([0.0, *values.values()])) / self.reference.unit - form
 
