@@ -39,6 +39,7 @@ USAGE = """usage: prefdisco COMMAND
   prefdisco show RUN [RUN ...] [key=value ...]    the same few episodes of several runs, to read, as Markdown
   prefdisco report RUN [RUN ...] [out=DIR]        tables, figures and statistics of runs: Markdown, CSV, LaTeX, SVG
   prefdisco release RUN [key=value ...]           a folder ready to publish: weights, card, results; push=OWNER/NAME
+  prefdisco merge FIRST SECOND out=DIR [share=..] a checkpoint between two: the mean of their weights
   prefdisco agree RUN RUN                         how far the judges of two runs agree on the same dialogues
   prefdisco elicit [key=value ...]                question policies on learned beliefs, without a language model
   prefdisco build task=.. model=.. [key=value ..] make scenarios of a task's problems with a language model
@@ -166,6 +167,19 @@ def release(argv: Sequence[str]) -> None:
     from prefdisco.release.pipeline import release as publish  # brings torch
 
     print(publish(Path(folders[0]), settings, dry_run))
+
+
+def merge(argv: Sequence[str]) -> None:
+    """Write the mean of the weights of two checkpoints; prints its folder."""
+    from prefdisco.merging import MergeConfig  # brings torch
+    from prefdisco.merging import merge as between
+
+    folders, words = split(argv)
+    settings, dry_run = configure(MergeConfig, words, "usage: prefdisco merge FIRST SECOND out=FOLDER [share=0.75]")
+    if len(folders) != 2:
+        raise ConfigError(f"{COMMAND_LINE}: expected two checkpoints: prefdisco merge FIRST SECOND out=FOLDER")
+    first, second = folders
+    print(settings.to_yaml() if dry_run else between(first, second, settings))
 
 
 def validate(argv: Sequence[str]) -> None:
@@ -299,6 +313,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "show": show,
     "report": report,
     "release": release,
+    "merge": merge,
     "agree": agree,
     "elicit": elicit,
     "build": build,
