@@ -5,7 +5,7 @@ the judge says. So the drafts of a turn can be compared at one and the same plac
 was said before is in the difference:
 
     q(question about a) = E[rise of the expected alignment | a is asked] - price
-    Q(question about a) = q(a) + 0.9 E[max(0, best q after the answer)], or q(a) where it is the last question
+    Q(question about a) = q(a) + DISCOUNT E[max(0, best q after the answer)], or q(a) where it is the last question
     loss(question)      = Q(question) - max(0, best Q), less the price of its form where its thinking cannot be read
     loss(answer)        = -(the best q that are above 0, as many as questions are left, added up)
                           the same and a price for a question that was asked before: people who are asked again leave

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
 from torch import nn
 from transformers import ProgressCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOTrainer
@@ -23,6 +22,7 @@ from prefdisco.config import RewardConfig
 from prefdisco.report.curves import save_curves
 from prefdisco.training.credit import by_token, centred
 from prefdisco.training.multiplier import Multiplier
+from prefdisco.training.processes import collected
 from prefdisco.training.replay import Replay
 from prefdisco.training.rollouts import Rollout
 from prefdisco.training.trainer import WithMuon
@@ -117,7 +117,7 @@ class DialogueTrainer(WithMuon, GRPOTrainer):
     def centred(self, rollouts: Sequence[Rollout]) -> list[list[float]]:
         """What questions brought beyond those of their group; all ranks call it, because a group may be spread."""
         own = [(rollout.episode.scenario_id, rollout.gains) for rollout in rollouts]
-        everyone = gather_object(own) if self.accelerator.num_processes > 1 else own
+        everyone = collected(own)
         found = centred([group for group, _ in everyone], [gains for _, gains in everyone], self.scale_rewards)
         first = self.accelerator.process_index * len(own)
         return found[first : first + len(own)]

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from accelerate.utils import gather_object
 from datasets import Dataset
 from peft import LoraConfig
 from tqdm import tqdm
@@ -40,7 +39,7 @@ from prefdisco.schema import Scenario, parse_line
 from prefdisco.training.dpo import PairTrainer
 from prefdisco.training.finals import Group, group_of
 from prefdisco.training.preferences import Preference, figures_of, pairs_of
-from prefdisco.training.processes import gathered
+from prefdisco.training.processes import collected, gathered
 from prefdisco.training.references import Reference
 from prefdisco.training.rollouts import MOST_FAILED
 from prefdisco.training.saves import last_save
@@ -164,7 +163,7 @@ def play_round(
         own = run(play_groups(recipe, number, players, agent, mine))
     except SpendingCapReached as error:
         raise RunError(f"{error}; raise remote.max_usd and repeat the command") from None
-    everyone = gather_object(own) if state.num_processes > 1 else own
+    everyone = collected(own)
     groups = sorted([*before, *everyone], key=lambda group: group.place)
     failed = [group.error for group in groups if group.dropped == "error"]
     place = f"{recipe.run}: round {number + 1}"

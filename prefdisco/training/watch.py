@@ -12,7 +12,6 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
@@ -24,6 +23,7 @@ from prefdisco.llm.loops import run
 from prefdisco.metrics import summarize
 from prefdisco.scenarios import ceiling_of
 from prefdisco.schema import Episode, Scenario
+from prefdisco.training.processes import collected
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import parts
 from prefdisco.world import World
@@ -77,8 +77,7 @@ class Watch:
         rank, ranks = trainer.accelerator.process_index, trainer.accelerator.num_processes
         own = self.play(agent, self.scenarios[rank::ranks])
         nats = self.divergences(trainer, [e for e in own if e.condition == "discovery" and e.error is None])
-        everyone = gather_object(own) if ranks > 1 else own
-        nats = gather_object(nats) if ranks > 1 else nats
+        everyone, nats = collected(own), collected(nats)
         summary = summarize(everyone, self.ceiling, resamples=2)
         figures = {name: found for name, path in FIGURES.items() if (found := looked_up(summary, path)) is not None}
         figures.update({name: figures[name] / 100 for name in ("normalized", "share_of_ceiling") if name in figures})
