@@ -117,6 +117,13 @@ class DataConfig(Section):
     question_cost: float = Field(
         default=0.02, ge=0, description="alignment points that a question must be expected to gain"
     )
+    drafts: int = Field(
+        default=1,
+        ge=1,
+        description="with policy=self: questions drafted for each turn, of which the one is asked that is expected to "
+        "bring most, by the belief",
+    )
+    draft_temperature: float = Field(default=1.0, ge=0, description="sampling temperature of these drafts")
     interviews: int = Field(
         default=0, ge=0, description="further scenarios of which the interview alone is learned; they need no model"
     )

@@ -15,6 +15,7 @@ from prefdisco.conditions import parse_condition
 from prefdisco.config import RewardConfig
 from prefdisco.dialogue import play
 from prefdisco.elicitation import DISCOUNT, lookahead
+from prefdisco.engine.drafts import Drafted, parsed
 from prefdisco.grading import graded
 from prefdisco.judges import Verdict
 from prefdisco.llm.base import Completion, Conversation, ModelError, Sampling, Usage
@@ -30,7 +31,7 @@ from prefdisco.pocket.users import attribute_of
 from prefdisco.pocket.writer import write
 from prefdisco.protocol import format_final, format_question
 from prefdisco.schema import Message, Question, Scenario
-from prefdisco.training.candidates import Deliberation, Drafted, Drafting, parsed
+from prefdisco.training.candidates import Deliberation, Drafting
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import earned
 from prefdisco.world import world_of

@@ -22,7 +22,8 @@ def card(recipe: SFTRecipe, counts: Mapping[str, Any]) -> str:
     """The card of the data folder as Markdown: how its talks were made, and what each filter took."""
     data = recipe.data
     more = f", up to {data.most_samples} where none was kept" if data.most_samples > data.samples else ""
-    belief = "" if data.policy == "self" else f" on belief `{data.belief}`"
+    belief = "" if data.policy == "self" and data.drafts == 1 else f" on belief `{data.belief}`"
+    drafts = f", the best of {data.drafts} drafts at temperature {data.draft_temperature}," if data.drafts > 1 else ""
     where = f"(served: `{data.writer}`)" if data.writer else "itself"
     known = "what its dialogue revealed"
     if data.inferred:
@@ -32,8 +33,8 @@ def card(recipe: SFTRecipe, counts: Mapping[str, Any]) -> str:
         "# Data card",
         "",
         f"Written by `{recipe.model}` {where} with engine `{data.engine}`: {data.samples} traces a scenario{more}, at "
-        f"temperature {data.temperature}, questions by policy `{data.policy}`{belief} (budget {data.budget}, cost "
-        f"{data.question_cost} alignment points), margin {data.margin}, seed {recipe.data_seed}.",
+        f"temperature {data.temperature}, questions by policy `{data.policy}`{drafts}{belief} (budget {data.budget}, "
+        f"cost {data.question_cost} alignment points), margin {data.margin}, seed {recipe.data_seed}.",
         "",
         f"- scenarios: {counts['scenarios']} from `{recipe.scenarios.training}`; {counts['survived']} survived",
         *failed,

@@ -18,6 +18,7 @@ from prefdisco.dialogue import play
 from prefdisco.elicitation import Policy
 from prefdisco.elicitation.hearing import asked_by, heard
 from prefdisco.engine.dialogues import DISCOVERY, Interview, ScenarioFailed, before_the_answer, close, interview, told
+from prefdisco.engine.drafts import BestQuestion
 from prefdisco.engine.filters import Verdict, best, verdict
 from prefdisco.engine.outcomes import Kind, Outcome, Talk
 from prefdisco.grading import graded
@@ -25,6 +26,7 @@ from prefdisco.hashing import stable_seed
 from prefdisco.judges import OpenJudge
 from prefdisco.llm.base import Conversation, Model, Sampling
 from prefdisco.llm.chat import Chat
+from prefdisco.llm.tokens import TokenModel
 from prefdisco.schema import Episode, Message, Preference, Scenario, Tokens
 from prefdisco.world import World
 
@@ -38,7 +40,7 @@ class SelfDistill:
         self.policy: Policy | None = (
             None if data.policy == "self" else world.policy(data.policy, data.budget, data.question_cost, data.belief)
         )
-        self.belief = world.belief(data.belief) if data.inferred else None
+        self.belief = world.belief(data.belief) if data.inferred or data.drafts > 1 else None
         if data.inferred and not isinstance(world.judge, OpenJudge):
             raise ConfigError(
                 "data.inferred: what was not told has no rubric, and this judge grades nothing else; set it to 0"
@@ -98,10 +100,16 @@ class SelfDistill:
         return None
 
     async def dialogue(self, scenario: Scenario) -> Interview:
-        """The elicitation dialogue: the policy's, or with policy `self` the model's own."""
+        """The elicitation dialogue: the policy's, or with policy `self` the model's own, or the best of its drafts."""
         if self.policy is not None:
             return await interview(scenario, self.policy, self.world, self.data.budget, self.seed)
-        return before_the_answer(await self.play(scenario, DISCOVERY), scenario)
+        if self.data.drafts > 1 and self.belief and isinstance(self.writer, TokenModel):
+            both = BestQuestion(self.writer, self.world, scenario, self.belief(scenario), self.data)
+            seed = stable_seed("data", self.seed, 0)
+            played = await play(scenario, parse_condition(DISCOVERY), both, both, self.sampling, seed, self.data.budget)
+        else:
+            played = await self.play(scenario, DISCOVERY)
+        return before_the_answer(played, scenario)
 
     async def trace(
         self, scenario: Scenario, dialogue: Interview, generic: Episode
@@ -128,7 +136,7 @@ class SelfDistill:
 
     def inferred(self, scenario: Scenario, dialogue: Interview) -> list[Preference]:
         """What the belief makes of the answers and a trace is to follow besides, the highest gain first."""
-        if self.belief is None:
+        if self.belief is None or not self.data.inferred:
             return []
         belief, asked = self.belief(scenario), asked_by(self.world.user)
         for question in dialogue.questions:

@@ -35,27 +35,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import NamedTuple
 
 from prefdisco.conditions import parse_condition
 from prefdisco.config import RewardConfig
-from prefdisco.elicitation import DISCOUNT, Belief, lookahead, worth
+from prefdisco.elicitation import Belief, lookahead, worth
 from prefdisco.elicitation.grades import NEUTRAL
-from prefdisco.elicitation.hearing import asked_by, heard
 from prefdisco.engine.dialogues import DISCOVERY
+from prefdisco.engine.drafts import Drafted, DraftingAgent
 from prefdisco.grading import graded
-from prefdisco.hashing import stable_seed
 from prefdisco.judges import OpenJudge
 from prefdisco.llm.base import Completion, Conversation, ModelError, Sampling
-from prefdisco.llm.tokens import Draft, TokenModel
-from prefdisco.protocol import SplitThinking, Turn, parse_turn, split_thinking
-from prefdisco.schema import Episode, Message, Question, Scenario
+from prefdisco.llm.tokens import TokenModel
+from prefdisco.schema import Episode, Scenario
 from prefdisco.training.credit import TINY
 from prefdisco.training.references import Reference
 from prefdisco.training.rewards import earned
-from prefdisco.users import STOP, Reply
 from prefdisco.world import World
 
 
@@ -70,16 +66,8 @@ class Drafting:
     scaled: bool = False
 
 
-class Drafted(NamedTuple):
-    """A draft and what it says."""
-
-    draft: Draft
-    read: SplitThinking
-    turn: Turn
-
-
-class Deliberation:
-    """Agent and user of one episode in one: drafts are weighed by what the user has said so far.
+class Deliberation(DraftingAgent):
+    """Drafts of one episode are weighed and credited.
 
     `credits` has a value for each turn of the agent; `right` says of each draft that answered whether it was right: the
     agent's own accuracy, where that of the best draft is higher.
@@ -95,12 +83,10 @@ class Deliberation:
         reference: Reference,
         drafting: Drafting,
     ) -> None:
-        self.agent, self.world, self.scenario, self.condition = agent, world, scenario, condition
-        self.belief, self.reference = belief, reference
+        left = parse_condition(condition).questions(drafting.budget)
+        super().__init__(agent, world, scenario, belief, drafting.count, left)
+        self.condition, self.reference = condition, reference
         self.reward, self.drafting = drafting.reward, drafting
-        self.asked, self.left = asked_by(world.user), parse_condition(condition).questions(drafting.budget)
-        self.name = agent.name
-        self.questions: list[Question] = []
         self.credits: list[float] = []
         self.right: list[bool] = []
 
@@ -125,12 +111,6 @@ class Deliberation:
         self.credits.append(credit)
         return self.agent.adopt(conversation, taken.draft)
 
-    async def drafts(self, conversation: Conversation, sampling: Sampling) -> list[Drafted]:
-        """The agent's own."""
-        count = self.drafting.count
-        samplings = [replace(sampling, seed=stable_seed(sampling.seed, "draft", i)) for i in range(count)]
-        return [parsed(draft) for draft in await self.agent.drafts(conversation, samplings)]
-
     def above(self, values: Sequence[float], value: float, least: float = 0.0) -> float:
         """How far a value is above the mean of all; where credits are scaled, in standard deviations, of which `least`
         is the smallest."""
@@ -146,14 +126,6 @@ class Deliberation:
         """Of a question, in alignment points."""
         return self.reward.question * self.reference.unit
 
-    async def reply(self, scenario: Scenario, messages: Sequence[Message], question: str, seed: int) -> Reply:
-        """The user's answer, which changes the belief about the person."""
-        reply = await self.world.user.reply(scenario, messages, question, seed)
-        self.left = 0 if STOP in reply.text else self.left - 1
-        self.questions.append(Question(text=question, answer=reply.text, revealed=reply.revealed))
-        self.belief = heard(self.belief, scenario, question, reply.revealed, self.asked)
-        return reply
-
     def loss(self, drafted: Drafted, values: Mapping[str, float]) -> float:
         """What a drafted turn loses against the best there is, with the `values` of questions by `lookahead`; 0 is the
         best. An answer's form is in its reward."""
@@ -162,11 +134,11 @@ class Deliberation:
         leaving = -worth(gains, self.price, self.left) / self.reference.unit
         if turn.kind != "question":
             return leaving
-        if about in {name for name, _ in self.belief.answered}:
+        if self.known(about):
             return leaving - self.reward.question
-        nothing = DISCOUNT * worth(gains, self.price, min(self.left, 2) - 1) - self.price
         form = 0.0 if drafted.read.well_formed else self.reward.format
-        return (values.get(about or "", nothing) - max([0.0, *values.values()])) / self.reference.unit - form
+        brought = self.brings(about, values, self.price)
+        return (brought - max([0.0, *values.values()])) / self.reference.unit - form
 
     async def answered(self, drafted: Drafted) -> tuple[float, bool]:
         """The reward of an episode that ends with this draft, and whether it is right.
@@ -201,12 +173,6 @@ class Deliberation:
             above = sum(each.weight * (grade.score - NEUTRAL) for each, grade in pairs)
             verdict = verdict.model_copy(update={"alignment": NEUTRAL + above})
         return earned(verdict, self.reference, self.reward), bool(verdict.correct)
-
-
-def parsed(draft: Draft) -> Drafted:
-    """What a draft says."""
-    split = split_thinking(draft.completion.text)
-    return Drafted(draft, split, parse_turn(split.visible))
 
 
 def spread(values: Sequence[float]) -> float:

@@ -77,12 +77,31 @@ def check_objective(recipe: RLRecipe) -> None:
 
 
 def check_candidates(recipe: RLRecipe) -> None:
-    """Raise ConfigError where drafts are to be compared, and the user cannot tell what a question is about."""
-    user = recipe.rollout.user or recipe.eval.user
-    if recipe.rollout.candidates > 1 and user not in POCKET_USERS:
+    """Raise ConfigError where drafts are to be compared, and nobody can say what they are about."""
+    if recipe.rollout.candidates > 1:
+        check_telling(recipe, "rollout.candidates", recipe.rollout.user or recipe.eval.user)
+
+
+def check_drafts(recipe: SFTRecipe) -> None:
+    """Raise ConfigError where questions are to be drafted by somebody else, or nobody can say what they are about."""
+    data = recipe.data
+    if data.drafts == 1:
+        return
+    where = f"{recipe.where('data.drafts')}: data.drafts"
+    if data.policy != "self":
         raise ConfigError(
-            f"{recipe.where('rollout.candidates')}: rollout.candidates: only Pocket's users tell what a question "
-            f"is about, not {user}; set rollout.candidates=1"
+            f"{where}: policy {data.policy} asks, and drafts nothing; set data.policy=self, or data.drafts=1"
+        )
+    if data.writer:
+        raise ConfigError(f"{where}: only a model that writes here drafts, not {data.writer}; set data.drafts=1")
+    check_telling(recipe, "data.drafts", data.user or recipe.eval.user)
+
+
+def check_telling(recipe: TrainRecipe, key: str, user: str) -> None:
+    """Raise ConfigError for a `user` who does not tell what a question is about, as drafts are compared by it."""
+    if user not in POCKET_USERS:
+        raise ConfigError(
+            f"{recipe.where(key)}: {key}: only Pocket's users tell what a question is about, not {user}; set {key}=1"
         )
 
 

@@ -31,6 +31,7 @@ from prefdisco.training import onpolicy
 from prefdisco.training.anchor import Anchor
 from prefdisco.training.checks import (
     check_attention,
+    check_drafts,
     check_inferred,
     check_lengths,
     check_model,
@@ -177,6 +178,7 @@ def settings(recipe: SFTRecipe) -> SFTConfig:
     check_model(recipe)
     check_world(recipe, "data.belief", recipe.data.belief if recipe.data.policy != "self" else "")
     check_inferred(recipe)
+    check_drafts(recipe)
     check_precision(recipe)
     check_packing(recipe, arguments, configuration(recipe.model))
     return arguments
