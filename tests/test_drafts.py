@@ -17,6 +17,7 @@ from prefdisco.engine.selfdistill import SelfDistill
 from prefdisco.llm.base import Completion, Conversation, Sampling, Usage
 from prefdisco.llm.local import LocalModel
 from prefdisco.llm.rows import Row
+from prefdisco.llm.scripted import ScriptedModel
 from prefdisco.llm.tokens import Draft
 from prefdisco.pocket.attributes import ATTRIBUTES, ask
 from prefdisco.pocket.belief import belief
@@ -132,6 +133,12 @@ def dialogues(model: LocalModel, drafts: int) -> list[Interview]:
         return await asyncio.gather(*(engine.dialogue(scenario) for scenario in SCENARIOS))
 
     return asyncio.run(every())
+
+
+def test_a_model_that_cannot_draft_is_refused_and_not_asked_for_one_question(base: LocalModel) -> None:
+    with pytest.raises(ConfigError, match="only a model that writes here drafts, not scripted"):
+        data = DataConfig(policy="self", drafts=2)
+        SelfDistill(ScriptedModel([]), base.chat, world_of(SCENARIOS), data, seed=0)
 
 
 def brought(scenario: Scenario, dialogue: Interview) -> float:

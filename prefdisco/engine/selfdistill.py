@@ -45,6 +45,11 @@ class SelfDistill:
             raise ConfigError(
                 "data.inferred: what was not told has no rubric, and this judge grades nothing else; set it to 0"
             )
+        self.drafter: TokenModel | None = None
+        if data.drafts > 1:
+            if not isinstance(writer, TokenModel):
+                raise ConfigError(f"data.drafts: only a model that writes here drafts, not {writer.name}; set it to 1")
+            self.drafter = writer
         self.sampling = Sampling(temperature=data.temperature, max_tokens=data.max_tokens)
         self._generic: dict[tuple[str, int], asyncio.Task[Episode]] = {}
 
@@ -103,8 +108,8 @@ class SelfDistill:
         """The elicitation dialogue: the policy's, or with policy `self` the model's own, or the best of its drafts."""
         if self.policy is not None:
             return await interview(scenario, self.policy, self.world, self.data.budget, self.seed)
-        if self.data.drafts > 1 and self.belief and isinstance(self.writer, TokenModel):
-            both = BestQuestion(self.writer, self.world, scenario, self.belief(scenario), self.data)
+        if self.drafter is not None and self.belief is not None:
+            both = BestQuestion(self.drafter, self.world, scenario, self.belief(scenario), self.data)
             seed = stable_seed("data", self.seed, 0)
             played = await play(scenario, parse_condition(DISCOVERY), both, both, self.sampling, seed, self.data.budget)
         else:
