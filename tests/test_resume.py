@@ -98,19 +98,27 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path, uninterrupted: dict[str
     assert shared["data"] == uninterrupted["data"] and "thinking: none" in (other / "data.md").read_text()
 
 
-def test_two_processes_make_the_data_once_and_agree(tmp_path: Path) -> None:
-    run = tmp_path / "run"
+def two_processes(*words: str) -> subprocess.CompletedProcess[str]:
     command = [
         *(str(Path(sys.executable).parent / "accelerate"), "launch", "--multi_gpu", "--num_processes", "2"),
         *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
         *("--num_cpu_threads_per_process", "1", "--main_process_port", "29713", "train/sft.py"),
-        *SMALL,
-        *("trainer.per_device_train_batch_size=2", "scenarios.train_limit=24", "scenarios.eval_limit=8"),
-        f"run={run}",
+        *(*SMALL, "trainer.per_device_train_batch_size=2", "scenarios.train_limit=24", "scenarios.eval_limit=8"),
+        *words,
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=400, text=True)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=400, text=True)
+
+
+def test_two_processes_make_the_data_once_and_agree(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = two_processes(f"run={run}")
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-3000:]
     assert outcomes(run) == 24 and len(list((run.parent / "data").glob("*/outcomes*.jsonl"))) == 2  # half each
     assert json.loads((run / "summary.json").read_text())["after"]["scenarios"] == 8
     assert done.stdout.count("discovery gain") == 1  # one table, by the main process
+
+    refused = two_processes(f"run={tmp_path / 'other'}", f"before={run / 'before'}", "eval.temperature=0.3")
+    said = [line for line in refused.stderr.splitlines() if "error: " in line]
+    assert refused.returncode != 0 and "not 0.3; choose another" in said[0], said
+    assert "process 1: the main process has ended" in said[1] and "gloo" not in refused.stderr, refused.stderr[-3000:]

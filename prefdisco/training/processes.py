@@ -12,6 +12,7 @@ from transformers import Trainer
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from prefdisco.config import ConfigError
+from prefdisco.files import RunError
 
 Strategy = Literal["ddp", "fsdp2", "zero2", "zero3"]
 T = TypeVar("T")
@@ -47,10 +48,18 @@ def is_main() -> bool:
 
 
 def shared(value: T) -> T:
-    """What the main process passes, in every process; the others wait for it here, and what they pass is ignored."""
+    """What the main process passes, in every process; the others wait for it here, and what they pass is ignored.
+
+    Raises RunError, of one line, in those that wait for a main process that has ended.
+    """
     message = [value]
     if processes() > 1:
-        broadcast_object_list(message)
+        try:
+            broadcast_object_list(message)
+        except RuntimeError as error:  # the connection was closed
+            if is_main():
+                raise
+            raise RunError(f"process {rank()}: the main process has ended; what it says is the reason") from error
     return message[0]
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import PartialState
+from omegaconf import OmegaConf
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
@@ -64,7 +65,7 @@ def conduct(
     with lock(folder):
         weights = fingerprint(start(recipe)[0])  # a folder is claimed for a model that is there
         claim(folder, recipe.to_yaml(), recipe.model_dump(mode="json", exclude={"run", "remote"}))
-        before = evaluate(evaluation(recipe, recipe.model, first), wait=bool(recipe.before))
+        before = evaluate(evaluation(recipe, spelled(recipe.model, first), first), wait=bool(recipe.before))
         prepared = prepare(shared(weights))
         if line := notice(recipe):
             print(line)
@@ -97,6 +98,13 @@ def evaluation(recipe: TrainRecipe, agent: str, folder: Path) -> EvaluateConfig:
     return EvaluateConfig(
         agent=agent, scenarios=wanted.evaluation, limit=wanted.eval_limit, run=str(folder), **settings
     )
+
+
+def spelled(model: str, folder: Path) -> str:
+    """The model as the evaluation in `folder` spells it, where that is another path to the same one."""
+    config = folder / "config.yaml"
+    there = OmegaConf.select(OmegaConf.load(config), "agent") if config.is_file() else None
+    return there if there and Path(there).exists() and Path(there).resolve() == Path(model).resolve() else model
 
 
 def start(recipe: TrainRecipe) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
