@@ -11,9 +11,11 @@ import pytest
 
 from prefdisco.config import ConfigError, DataConfig, SFTRecipe, load
 from prefdisco.elicitation import DISCOUNT, lookahead
+from prefdisco.engine.card import card
 from prefdisco.engine.dialogues import Interview
 from prefdisco.engine.drafts import BestQuestion, parsed
-from prefdisco.engine.selfdistill import SelfDistill
+from prefdisco.engine.outcomes import lost_by_question, summary_of
+from prefdisco.engine.selfdistill import SelfDistill, unmade
 from prefdisco.llm.base import Completion, Conversation, Sampling, Usage
 from prefdisco.llm.local import LocalModel
 from prefdisco.llm.rows import Row
@@ -108,6 +110,28 @@ def test_what_was_answered_is_not_asked_again() -> None:
     assert asyncio.run(both.complete(Conversation([]), Sampling())).text == question(WORST)
     asked_again = parsed(Draft(Completion(question(BEST), "stop", Usage()), [], Row([], Sampling(), 1)))
     assert both.value(asked_again, lookahead(both.belief, 0.01, 4)) == -math.inf
+
+
+def test_what_a_draft_loses_is_counted() -> None:
+    both = asker(question(BEST), question(WORST))
+    broken = asker("<think>So." + format_question(ask(BEST, 0)))
+    for asked in (both, broken):
+        asyncio.run(asked.complete(Conversation([]), Sampling()))
+    nothing = DISCOUNT * (max(START.gains().values()) - 0.01) - 0.01  # a turn is wasted
+    assert both.lost == [0.0] and broken.lost == pytest.approx([VALUES[BEST] - nothing])
+    worst = asker(question(WORST))
+    asyncio.run(worst.complete(Conversation([]), Sampling()))
+    assert worst.lost == pytest.approx([VALUES[BEST] - VALUES[WORST]])
+
+
+def test_the_card_says_what_drafts_lose() -> None:
+    one = unmade(SCENARIO, "").model_copy(update={"error": None, "lost": (0.0, 0.2)})
+    turns = lost_by_question([one, one.model_copy(update={"lost": (0.1,)}), unmade(SCENARIO, "x")])
+    assert turns == [{"points": 0.05, "best": 0.5, "n": 2}, {"points": 0.2, "best": 0.0, "n": 1}]
+    recipe = load(SFTRecipe, ["recipe=inferred_own", "model=pocket-base"])
+    counts = summary_of([one])
+    assert "lost against the best question, from the first on: 0.000, 0.200 (100%, 0% lose" in card(recipe, counts)
+    assert "lost against" not in card(recipe, {**counts, "lost": []})
 
 
 def test_drafts_have_their_own_temperature_and_seeds() -> None:

@@ -41,6 +41,7 @@ def card(recipe: SFTRecipe, counts: Mapping[str, Any]) -> str:
         f"- further interviews: {counts['interviews']}",
         f"- who answers: `{data.user or recipe.eval.user}`; who grades: `{data.judge or recipe.eval.judge}`",
         f"- questions a dialogue: {counts['questions']:.2f}, of which revealing {counts['revealed']:.2f}",
+        *_lost(counts["lost"]),
         f"- accuracy of the generic answers: {counts['generic_accuracy']:.3f}",
         "",
         f"A trace is kept if it is well formed and right, uses only {known}, and beats the generic answer by the "
@@ -76,6 +77,15 @@ def lesson_card(recipe: SFTRecipe, folder: Path, talks: Sequence[Talk], tokenize
     for talk in sorted(talks, key=lambda talk: stable_seed("card", *map(str, talk.ids)))[:SHOWN]:
         lines += [f"### {talk.kind}", "", "````text", str(tokenizer.decode(talk.ids)).strip(), "````", ""]
     return "\n".join(lines)
+
+
+def _lost(turns: Sequence[Mapping[str, float]]) -> list[str]:
+    """How far the best draft was from the best question there was, turn by turn."""
+    if not turns:
+        return []
+    points = ", ".join(f"{turn['points']:.3f}" for turn in turns)
+    best = ", ".join(f"{turn['best']:.0%}" for turn in turns)
+    return [f"- alignment points lost against the best question, from the first on: {points} ({best} lose nothing)"]
 
 
 def _survivors(field: str, groups: Mapping[str, Mapping[str, int]]) -> list[str]:

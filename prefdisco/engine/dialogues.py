@@ -56,11 +56,15 @@ class Interviewer:
 
 @dataclass(frozen=True)
 class Interview:
-    """A dialogue up to the agent's last turn, and what it revealed, in the order of revelation."""
+    """A dialogue up to the agent's last turn, and what it revealed, in the order of revelation.
+
+    `lost`, where its questions were chosen among drafts: by how much each was worse than the best there was.
+    """
 
     messages: tuple[Message, ...]
     questions: tuple[Question, ...]
     revealed: tuple[Preference, ...]
+    lost: tuple[float, ...] = ()
 
 
 async def interview(scenario: Scenario, policy: Policy, world: World, budget: int, seed: int) -> Interview:

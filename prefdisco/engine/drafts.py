@@ -79,11 +79,15 @@ class DraftingAgent:
 
 
 class BestQuestion(DraftingAgent):
-    """Asks the best of `data.drafts` questions of its own. Its final answer is empty, as that of a policy is."""
+    """Asks the best of `data.drafts` questions of its own. Its final answer is empty, as that of a policy is.
+
+    `lost` says of each turn by how many alignment points it is expected to bring less than the best question there is.
+    """
 
     def __init__(self, agent: TokenModel, world: World, scenario: Scenario, belief: Belief, data: DataConfig) -> None:
         super().__init__(agent, world, scenario, belief, data.drafts, data.budget)
         self.cost, self.temperature = data.question_cost, data.draft_temperature
+        self.lost: list[float] = []
 
     async def complete(self, conversation: Conversation, sampling: Sampling) -> Completion:
         """The draft of the highest value, the first of equals."""
@@ -91,7 +95,10 @@ class BestQuestion(DraftingAgent):
             return Completion(format_final("-"), "stop", Usage())
         drafts = await self.drafts(conversation, replace(sampling, temperature=self.temperature))
         values = lookahead(self.belief, self.cost, self.left)
-        return self.agent.adopt(conversation, max(drafts, key=lambda draft: self.value(draft, values)).draft)
+        taken = max(drafts, key=lambda draft: self.value(draft, values))
+        least = self.brings(None, values, self.cost)  # of a turn that is wasted
+        self.lost.append(max([0.0, *values.values()]) - max(self.value(taken, values), least))
+        return self.agent.adopt(conversation, taken.draft)
 
     def value(self, drafted: Drafted, values: Mapping[str, float]) -> float:
         """Alignment points that a draft is expected to bring; the last is what cannot be read or asks again."""

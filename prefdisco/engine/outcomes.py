@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any, Literal
 
 from prefdisco.schema import Message, Record, Tokens
 
+SAME = 1e-6  # alignment points; rounding
 Kind = Literal["discovery", "interview", "stated", "generic", "plain", "oracle", "no_think"]
 
 
@@ -35,7 +37,9 @@ class Talk(Record):
 class Outcome(Record):
     """What became of one scenario: its talks, none where no trace was kept, and the verdicts on all its traces.
 
-    Where only its interview was wanted, there are no verdicts. `error` is what it failed with; a later run tries again.
+    Where only its interview was wanted, there are no verdicts. `lost`, of the best of several drafts: by how many
+    alignment points each question was expected to bring less than the best there was. `error` is what it failed with; a
+    later run tries again.
     """
 
     scenario_id: str
@@ -44,6 +48,7 @@ class Outcome(Record):
     difficulty: int | None
     questions: int
     revealed: int
+    lost: tuple[float, ...] = ()
     verdicts: dict[str, int]
     generic_correct: bool
     talks: tuple[Talk, ...] = ()
@@ -74,5 +79,13 @@ def summary_of(everything: Sequence[Outcome]) -> dict[str, Any]:
         "questions": sum(o.questions for o in outcomes) / max(len(outcomes), 1),
         "revealed": sum(o.revealed for o in outcomes) / max(len(outcomes), 1),
         "generic_accuracy": sum(o.generic_correct for o in outcomes) / max(len(outcomes), 1),
+        "lost": lost_by_question(everything),
         "by": {f: {k: dict(c) for k, c in g.items()} for f, g in by.items()},
     }
+
+
+def lost_by_question(outcomes: Sequence[Outcome]) -> list[dict[str, float]]:
+    """Of the first question, the second, ..: alignment points `lost`, and the share that lost nothing; their `n`."""
+    deepest = max((len(outcome.lost) for outcome in outcomes), default=0)
+    turns = [[outcome.lost[k] for outcome in outcomes if len(outcome.lost) > k] for k in range(deepest)]
+    return [{"points": fmean(turn), "best": fmean(x < SAME for x in turn), "n": len(turn)} for turn in turns]

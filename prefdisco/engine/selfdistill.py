@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from prefdisco.conditions import parse_condition
 from prefdisco.config import ConfigError, DataConfig
@@ -112,9 +113,8 @@ class SelfDistill:
             both = BestQuestion(self.drafter, self.world, scenario, self.belief(scenario), self.data)
             seed = stable_seed("data", self.seed, 0)
             played = await play(scenario, parse_condition(DISCOVERY), both, both, self.sampling, seed, self.data.budget)
-        else:
-            played = await self.play(scenario, DISCOVERY)
-        return before_the_answer(played, scenario)
+            return replace(before_the_answer(played, scenario), lost=tuple(both.lost))
+        return before_the_answer(await self.play(scenario, DISCOVERY), scenario)
 
     async def trace(
         self, scenario: Scenario, dialogue: Interview, generic: Episode
@@ -210,6 +210,7 @@ def outcome(
         difficulty=problem.difficulty,
         questions=len(dialogue.questions),
         revealed=len(dialogue.revealed),
+        lost=dialogue.lost,
         verdicts=verdicts,
         generic_correct=generic_correct,
         talks=tuple(talks),
