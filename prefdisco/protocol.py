@@ -46,7 +46,7 @@ def split_thinking(raw: str) -> SplitThinking:
 
     No tags at all is well formed (thinking was off). A close without an open is too: some chat templates write the
     open tag into the prompt. An open without a close hides all that follows: that is still thinking. Text or a second
-    block around the first is shown (or hidden) as written, but is not well formed.
+    block around the first, or an open tag within it, is shown (or hidden) as written, but is not well formed.
     """
     first_open, first_close = raw.find(THINK_OPEN), raw.find(THINK_CLOSE)
     if first_open < 0 and first_close < 0:
@@ -62,7 +62,8 @@ def split_thinking(raw: str) -> SplitThinking:
     visible, unclosed, rest = outside.partition(THINK_OPEN)
     if unclosed:
         return SplitThinking("\n".join([*blocks, rest]), visible.replace(THINK_CLOSE, ""), False)
-    well_formed = len(blocks) == 1 and not raw[:first_open].strip() and THINK_CLOSE not in visible
+    once = len(blocks) == 1 and THINK_OPEN not in blocks[0]
+    well_formed = once and not raw[:first_open].strip() and THINK_CLOSE not in visible
     return SplitThinking("\n".join(blocks), visible.replace(THINK_CLOSE, ""), well_formed)
 
 

@@ -64,6 +64,7 @@ def test_turn_without_a_valid_action_is_malformed_and_keeps_its_text(text: str) 
         ("<think>a</think>1<think>b</think>2", ("a\nb", "12", False)),
         ("<think>a</think>1<think>b", ("a\nb", "1", False)),
         ("<think>a</think>1</think>2", ("a", "12", False)),
+        ("<think>a<think>b</think>1", ("a<think>b", "1", False)),
     ],
 )
 def test_thinking_is_split_off(raw: str, expected: tuple[str, str, bool]) -> None:
