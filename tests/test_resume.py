@@ -121,4 +121,6 @@ def test_two_processes_make_the_data_once_and_agree(tmp_path: Path) -> None:
     refused = two_processes(f"run={tmp_path / 'other'}", f"before={run / 'before'}", "eval.temperature=0.3")
     said = [line for line in refused.stderr.splitlines() if "error: " in line]
     assert refused.returncode != 0 and "not 0.3; choose another" in said[0], said
-    assert "process 1: the main process has ended" in said[1] and "gloo" not in refused.stderr, refused.stderr[-3000:]
+    # the launcher may end the other one before it has said so
+    assert all("process 1: the main process has ended" in line for line in said[1:]), said
+    assert "gloo" not in refused.stderr, refused.stderr[-3000:]
