@@ -39,6 +39,7 @@ __all__ = [
     "ElicitConfig",
     "EvaluateConfig",
     "LearnedName",
+    "MergeWith",
     "Mix",
     "OnPolicyConfig",
     "PlayConfig",
@@ -218,6 +219,13 @@ class PlayConfig(Section):
     )
 
 
+class MergeWith(Section):
+    model: str = Field(
+        default="", description="checkpoint whose weights are merged into the trained ones at the end; none if empty"
+    )
+    share: float = Field(default=0.75, ge=0, le=1, description="weight of the trained ones; the other has the rest")
+
+
 class TrainRecipe(Recipe):
     """What every training of an agent has: a model, scenarios to learn from, and evaluations before and after."""
 
@@ -238,6 +246,7 @@ class TrainRecipe(Recipe):
     dtype: DType = Field(
         default="float32", description="of the weights that are loaded for training; bfloat16 with peft only"
     )
+    merge: MergeWith = MergeWith()
 
 
 class SFTRecipe(TrainRecipe):

@@ -144,8 +144,12 @@ def lock(run_dir: str | Path, wait: bool = False) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def claim(run_dir: str | Path, config: str, settings: Mapping[str, Any]) -> None:
+def claim(
+    run_dir: str | Path, config: str, settings: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> None:
     """Write `config` (YAML) to `config.yaml`: this folder now belongs to it.
+
+    A dotted key that the folder does not have, being of an earlier version, counts as its default.
 
     Raises RunError, naming the first difference, where the folder was made with other `settings`.
     """
@@ -153,7 +157,7 @@ def claim(run_dir: str | Path, config: str, settings: Mapping[str, Any]) -> None
     if path.exists():
         earlier = OmegaConf.to_container(OmegaConf.load(path))
         held = earlier if isinstance(earlier, dict) else {}
-        before, now = dict(_leaves(held)), dict(_leaves(settings))
+        before, now = {**(defaults or {}), **dict(_leaves(held))}, dict(_leaves(settings))
         for name, value in now.items():
             if before.get(name) != value:
                 raise RunError(

@@ -47,6 +47,11 @@ class Config(Section):
         """Everything, defaults included, as YAML; that of a recipe can be loaded again with `recipe=PATH`."""
         return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
 
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Every dotted key that has a default, and it."""
+        return {key: field.default for key, field in keys_of(cls).items() if not field.is_required()}
+
 
 class Named(Config):
     """Base of the configurations that live in files, chosen with the word `NOUN=NAME`."""

@@ -279,6 +279,21 @@ def test_an_unwritable_run_folder_is_named(complaint: Run, here: Path, checkpoin
     assert files(here) == ["file"] and (here / "file").read_text() == "mine"
 
 
+def test_what_a_training_cannot_be_merged_with_is_refused_before_it(
+    complaint: Run, here: Path, checkpoint: Path
+) -> None:
+    words = [*SMALL, f"model={checkpoint}", "run=out"]
+    assert complaint(sft.main, *words, "merge.share=0.5") == (
+        "command line: merge.share: merged with what? set merge.model=CHECKPOINT"
+    )
+    assert "merge.model=runs/none/checkpoint: no such checkpoint" in complaint(
+        sft.main, *words, "merge.model=runs/none/checkpoint"
+    )
+    line = complaint(sft.main, *words, "merge.model=pocket-base")
+    assert f"model={checkpoint} and merge.model=pocket-base are not of one shape" in line
+    assert not (here / "out" / "config.yaml").exists()
+
+
 def test_a_run_folder_of_other_settings_is_refused_and_left_alone(complaint: Run, here: Path, checkpoint: Path) -> None:
     words = [f"agent={checkpoint}", "limit=1", "max_tokens=4", "conditions=[baseline]", "run=out"]
     assert cli.main(["evaluate", *words]) == 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from prefdisco.config import ConfigError, EvaluateConfig
+from prefdisco.config import ConfigError, EvaluateConfig, Mix, SFTRecipe, load
 from prefdisco.evaluate import decisive, evaluate_scenarios, load_episodes, run_folder
 from prefdisco.files import RunError, claim
 from prefdisco.judges import Verdict
@@ -182,6 +182,17 @@ def test_run_folder_takes_more_scenarios_but_no_other_settings(tmp_path: Path) -
     unnamed = config.model_copy(update={"run": None})
     assert run_folder(unnamed) == run_folder(unnamed.model_copy(update={"limit": 500}))
     assert run_folder(unnamed) != run_folder(unnamed.model_copy(update={"temperature": 0.1}))
+
+
+def test_a_run_folder_of_an_earlier_version_had_the_default_of_a_later_key(tmp_path: Path) -> None:
+    recipe = load(SFTRecipe, ["recipe=selfdistill"])
+    assert {"merge.share": 0.75, "data.mix.plain": Mix().plain}.items() <= recipe.defaults().items()
+    (tmp_path / "config.yaml").write_text("seed: 0\n", encoding="utf-8")
+    defaults = {"seed": 7, "later.share": 0.75}
+    claim(tmp_path, "seed: 0\nlater: {share: 0.75}\n", {"seed": 0, "later": {"share": 0.75}}, defaults)
+    (tmp_path / "config.yaml").write_text("seed: 0\n", encoding="utf-8")
+    with pytest.raises(RunError, match=r"made with later.share=0.75, not 0.5"):
+        claim(tmp_path, "", {"seed": 0, "later": {"share": 0.5}}, defaults)
 
 
 @pytest.mark.parametrize(

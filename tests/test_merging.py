@@ -11,7 +11,11 @@ import torch
 from tiny import tiny_checkpoint, tiny_llama, tiny_tokenizer
 
 from prefdisco.cli import main
+from prefdisco.config import SFTRecipe
+from prefdisco.config import load as load_config
 from prefdisco.llm.local import LocalModel, load
+from prefdisco.training.card import merged_with
+from prefdisco.training.stages import save
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +47,21 @@ def test_a_merged_checkpoint_is_the_weighted_mean_and_plays(
     note = json.loads((out / "merge.json").read_text())
     assert (note["first"], note["share"]) == (str(pair[0]), share) and note["weights"]["first"]
     assert LocalModel(str(out)).chat.ends
+
+
+def test_a_training_may_end_with_a_merge(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    first, second = map(str, pair)
+    words = [f"model={first}", f"merge.model={second}", "merge.share=0.75", f"run={tmp_path}"]
+    recipe = load_config(SFTRecipe, ["recipe=selfdistill", *words])
+    model, tokenizer = load(first, device="cpu")
+    save(recipe, model, tokenizer, 1, 1, [])
+    trained, other, saved = (
+        load(name, device="cpu")[0].state_dict() for name in (first, second, f"{tmp_path}/checkpoint")
+    )
+    for name, tensor in saved.items():
+        torch.testing.assert_close(tensor, 0.75 * trained[name] + 0.25 * other[name])
+    assert merged_with(recipe)[0].startswith(f"- Weights: 0.75 x the trained ones + 0.25 x those of `{second}`")
+    assert not merged_with(load_config(SFTRecipe, ["recipe=selfdistill"]))
 
 
 def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -101,9 +101,21 @@ def about(recipe: TrainRecipe, summary: Mapping[str, Any], license: str | None, 
         "",
         f"- Base model: `{recipe.model}`{root}",
         f"- Trained by: recipe `{recipe.name}`, {method(recipe)}; {summary['training']['steps']} steps",
+        *merged_with(recipe),
         f"- Seeds: training {recipe.seed}, draw of its scenarios {recipe.scenarios.seed}, evaluation "
         f"{', '.join(map(str, summary['after']['seeds']))}",
         f"- Licence: {license or f'that of `{recipe.model}`, whose card names none here'}",
+    ]
+
+
+def merged_with(recipe: TrainRecipe) -> list[str]:
+    """That the weights are a mean, where they are."""
+    other = recipe.merge
+    if not other.model:
+        return []
+    return [
+        f"- Weights: {other.share:g} x the trained ones + {1 - other.share:g} x those of `{other.model}` (WiSE-FT, "
+        "[2109.01903](https://arxiv.org/abs/2109.01903))"
     ]
 
 

@@ -17,7 +17,7 @@ from transformers import PreTrainedConfig
 from trl import SFTConfig
 
 from prefdisco.complaints import keys_of
-from prefdisco.config import ConfigError, RLRecipe, SFTRecipe, TrainRecipe
+from prefdisco.config import ConfigError, MergeWith, RLRecipe, SFTRecipe, TrainRecipe
 from prefdisco.extensions import is_own, load_own
 from prefdisco.judges import OpenJudge, Seer
 from prefdisco.training.processes import strategy
@@ -127,13 +127,16 @@ def check_judge(recipe: TrainRecipe, key: str, judge: str, able: type) -> None:
 
 
 def check_model(recipe: TrainRecipe) -> None:
-    """Raise ConfigError where the model is the checkpoint of a run that was not made yet."""
-    folder = Path(recipe.model)
-    if folder.name == "checkpoint" and not folder.is_dir():
-        raise ConfigError(
-            f"{recipe.where('model')}: model={recipe.model}: no such checkpoint; train it first with "
-            f"recipe={folder.parent.name}, or name another with model=..."
-        )
+    """Raise ConfigError where a model is the checkpoint of a run that was not made yet, or a share is that of none."""
+    if recipe.merge.share != MergeWith().share and not recipe.merge.model:
+        raise ConfigError(f"{recipe.where('merge.share')}: merge.share: merged with what? set merge.model=CHECKPOINT")
+    for key, name in (("model", recipe.model), ("merge.model", recipe.merge.model)):
+        folder = Path(name)
+        if folder.name == "checkpoint" and not folder.is_dir():
+            raise ConfigError(
+                f"{recipe.where(key)}: {key}={name}: no such checkpoint; train it first with "
+                f"recipe={folder.parent.name}, or name another with {key}=..."
+            )
 
 
 def check_own(recipe: TrainRecipe) -> None:

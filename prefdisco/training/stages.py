@@ -24,6 +24,7 @@ from prefdisco.evaluate import EPISODES, evaluate, load_episodes
 from prefdisco.files import atomic_write, claim, lock, writing
 from prefdisco.health import regression
 from prefdisco.llm.local import fingerprint, load
+from prefdisco.merging import Loaded, check_alike, mix
 from prefdisco.report.markdown import write_report
 from prefdisco.report.tables import table
 from prefdisco.training.card import model_card
@@ -63,8 +64,11 @@ def conduct(
     folder = Path(recipe.run)
     first, last = Path(recipe.before or folder / "before"), folder / "after"
     with lock(folder):
-        weights = fingerprint(start(recipe)[0])  # a folder is claimed for a model that is there
-        claim(folder, recipe.to_yaml(), recipe.model_dump(mode="json", exclude={"run", "remote"}))
+        model = start(recipe)  # a folder is claimed for models that are there
+        weights = fingerprint(model[0])
+        if other := partner(recipe):
+            check_alike(model, other, f"model={recipe.model} and merge.model={recipe.merge.model}")
+        claim(folder, recipe.to_yaml(), recipe.model_dump(mode="json", exclude={"run", "remote"}), recipe.defaults())
         before = evaluate(evaluation(recipe, spelled(recipe.model, first), first), wait=bool(recipe.before))
         prepared = prepare(shared(weights))
         if line := notice(recipe):
@@ -113,6 +117,11 @@ def start(recipe: TrainRecipe) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     return load(recipe.model, device="cpu", dtype=recipe.eval.dtype)
 
 
+def partner(recipe: TrainRecipe) -> Loaded | None:
+    """The model that the trained one is merged with, and its tokenizer; None where there is none."""
+    return load(recipe.merge.model, device="cpu", dtype=recipe.dtype) if recipe.merge.model else None
+
+
 def trainer_arguments(recipe: TrainRecipe, kind: type[A], **ours: Any) -> A:
     """The trainer's own configuration of class `kind`: `ours`, under the recipe's section `trainer`.
 
@@ -155,8 +164,11 @@ def save(
     history: list[dict[str, Any]],
     notes: dict[str, Any] | None = None,
 ) -> None:
-    """Save the checkpoint, then what says that training is over; `notes` go into it and into the summary."""
+    """Save the checkpoint, merged with its partner if it has one, then what says that training is over; `notes` go into
+    it and into the summary."""
     folder = Path(recipe.run)
+    if other := partner(recipe):
+        mix(other[0], model, recipe.merge.share)
     with writing(folder / CHECKPOINT):
         model.save_pretrained(folder / CHECKPOINT)
         tokenizer.save_pretrained(folder / CHECKPOINT)
