@@ -94,8 +94,8 @@ def belief_of(name: str, scenarios: Sequence[Scenario], training: Sequence[Scena
     """The belief called `name` about the people of `scenarios`: computed, or learned from `training`.
 
     `exact` knows which types of people there are in the split; `exact_train` takes everybody for one of those that
-    training scenarios have. Raises ConfigError, naming the configuration's `key`, for either where the world is not
-    computed and for an unknown name.
+    training scenarios have, `exact_new` for somebody of a type as theirs are made. Raises ConfigError, naming the
+    configuration's `key`, for these where the world is not computed and for an unknown name.
     """
     from prefdisco.elicitation.beliefs import LEARNED, learn
 
@@ -109,7 +109,12 @@ def belief_of(name: str, scenarios: Sequence[Scenario], training: Sequence[Scena
         )
     from prefdisco.pocket.belief import belief
 
-    return partial(belief, split="train") if name == "exact_train" else belief
+    ways: dict[str, BeliefFactory] = {
+        "exact": belief,
+        "exact_train": partial(belief, split="train"),
+        "exact_new": partial(belief, split="invented"),
+    }
+    return ways[name]
 
 
 def grade_of(scenarios: Sequence[Scenario]) -> Grade:

@@ -287,7 +287,7 @@ def test_a_world_asks_from_the_belief_it_is_told_to() -> None:
     assert all(order == asked[0] for order in asked) and len(asked) > 1, "nothing is learned, so all are asked the same"
     assert any(interview(exact, s) != interview(prior, s) for s in training[:5])
     with pytest.raises(
-        ConfigError, match=r"data\.belief=guess: unknown belief; choose one of exact, exact_train, prior"
+        ConfigError, match=r"data\.belief=guess: unknown belief; choose one of exact, exact_train, exact_new, prior"
     ):
         world.policy("random", 5, 0.0, "guess")
 

@@ -139,7 +139,10 @@ def test_dry_run_and_help_make_nothing(here: Path, capsys: pytest.CaptureFixture
     [
         (["limits=3"], "unknown key limits; did you mean limit?"),
         (["policies=[greedy]"], "policies=[greedy]: expected list of one of exact, expected_value, information_gain"),
-        (["beliefs=[psychic]"], "beliefs=[psychic]: expected list of one of exact, exact_train, prior, naive_bayes"),
+        (
+            ["beliefs=[psychic]"],
+            "beliefs=[psychic]: expected list of one of exact, exact_train, exact_new, prior, naive_bayes",
+        ),
         (["beliefs=[]"], "beliefs=[]: List should have at least 1 item"),
         (["k=[0]"], "k=[0]: should be greater than or equal to 1"),
         (["budget=-1"], "budget=-1: should be greater than or equal to 0"),

@@ -9,7 +9,7 @@ summed over those with and without a and a', all gains after the answer to a.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache, cached_property, lru_cache
 from itertools import product
 from typing import Literal
@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 
 from prefdisco.elicitation.policies import surest
 from prefdisco.pocket.attributes import ATTRIBUTES, GENERIC_PLAN, STRUCTURAL, plan_grade
-from prefdisco.pocket.people import HELD_OUT_TYPES, TYPES
-from prefdisco.pocket.population import NOISE, Floats, process
+from prefdisco.pocket.people import HELD_OUT_TYPES, TYPES, PersonType
+from prefdisco.pocket.population import NOISE, Floats, invented, process
 from prefdisco.schema import Preference, Scenario
 
-TypeSplit = Literal["train", "heldout"]
+TypeSplit = Literal["train", "heldout", "invented"]
+INVENTED = 600  # types that stand for all that could be; with 2,000 nothing changes by more than a point
+REMEMBERED: dict[TypeSplit, int] = {"train": 4096, "heldout": 4096, "invented": 256}  # beliefs, of 3 KB a type
 Answers = tuple[tuple[str, str | None], ...]
 
 MET = 5  # the grade of a preference that the plan follows
@@ -44,6 +46,13 @@ def expected_weights(importances: tuple[int, ...]) -> tuple[float, ...]:
     return tuple((chances @ (noisy / noisy.sum(1, keepdims=True))).tolist())
 
 
+def types_of(split: TypeSplit) -> tuple[PersonType, ...]:
+    """The types of people that there are in a split; `invented` are those that there could be."""
+    if split == "invented":
+        return invented(INVENTED)
+    return tuple(kind for kind in TYPES if (kind.name in HELD_OUT_TYPES) == (split == "heldout"))
+
+
 @cache
 def _law(family: str, split: TypeSplit) -> Law:
     return Law(family, split)
@@ -60,24 +69,22 @@ class Law:
     """
 
     def __init__(self, family: str, split: TypeSplit) -> None:
-        base = process(family)
-        rows = [k for k, kind in enumerate(TYPES) if (kind.name in HELD_OUT_TYPES) == (split == "heldout")]
+        kinds = types_of(split)
+        base, count = process(family, kinds), len(kinds)
         self.candidates, self.subsets = base.candidates, base.subsets
-        self.types = tuple(TYPES[k].name for k in rows)
-        self.start = base.prior[rows] / len(rows)
-        values = base.values[rows]
-        self.weights = np.zeros((len(rows), *base.subsets.shape))
-        for k, row in enumerate(rows):
-            for n, subset in enumerate(base.subsets):
-                present = np.flatnonzero(subset)
-                order = present[np.argsort(base.importance[row, present], kind="stable")]
-                self.weights[k, n, order] = expected_weights(tuple(base.importance[row, order].tolist()))
+        self.types = tuple(kind.name for kind in kinds)
+        self.start, values = base.prior / count, base.values
+        self.weights = np.zeros((count, *base.subsets.shape))
+        for k, n in np.ndindex(count, len(base.subsets)):
+            present = np.flatnonzero(base.subsets[n])
+            order = present[np.argsort(base.importance[k, present], kind="stable")]
+            self.weights[k, n, order] = expected_weights(tuple(base.importance[k, order].tolist()))
         self.options: list[tuple[str | None, ...]] = []
         for name in self.candidates:
             absent: tuple[str | None, ...] = () if name in STRUCTURAL else (None,)
             self.options.append(absent + ATTRIBUTES[name].values)
-        self.chance = np.concatenate([np.ones((len(rows), len(self.candidates), 1)), values], axis=2).transpose(1, 2, 0)
-        self.grades = np.zeros((len(rows), len(self.candidates), max(map(len, self.options))))
+        self.chance = np.concatenate([np.ones((count, len(self.candidates), 1)), values], axis=2).transpose(1, 2, 0)
+        self.grades = np.zeros((count, len(self.candidates), max(map(len, self.options))))
         for i, name in enumerate(self.candidates):
             for j, option in enumerate(self.options[i]):
                 column = np.array([plan_grade(option, v) for v in ATTRIBUTES[name].values], dtype=float)
@@ -262,8 +269,16 @@ class Belief:
         return dict(zip(self._law.types, self._joint.sum(1).tolist(), strict=True))
 
 
-@lru_cache(maxsize=4096)
 def _belief(family: str, split: TypeSplit, answered: Answers) -> Belief:
+    return _remembering(split)(family, split, answered)
+
+
+@cache
+def _remembering(split: TypeSplit) -> Callable[[str, TypeSplit, Answers], Belief]:
+    return lru_cache(maxsize=REMEMBERED[split])(_posterior)
+
+
+def _posterior(family: str, split: TypeSplit, answered: Answers) -> Belief:
     law = _law(family, split)
     joint = law.start
     for attribute, value in answered:
@@ -289,7 +304,8 @@ def belief(scenario: Scenario, split: TypeSplit | None = None) -> Belief:
     """The belief about the person of a Pocket scenario before any question: nothing but a split of types is known, that
     of the person's own or the one given.
 
-    `split="train"` is how those see a stranger who have met the training people only, however well.
+    `split="train"` is how those see a stranger who have met the training people only, however well; "invented" how
+    those do who know how types are made, and take nobody for one that they have met.
     """
     if scenario.problem.family is None:
         raise ValueError(f"belief: scenario {scenario.id} has no family; exact beliefs exist for Pocket scenarios only")

@@ -9,7 +9,7 @@ the tables of `people` follows from stable hashes, so the population is the same
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
 from typing import Literal
@@ -80,6 +80,7 @@ DOMAIN_PULL = 0.8  # how alike the types of people are in what matters to them i
 IMPORTANCE = ((3, 4), (2, 3), (2, 2))  # the two importances that each level of relevance can have
 NOISE = ((-1, 0.25), (0, 0.5), (1, 0.25))  # of importance
 SIZES = (4, 5, 6)  # of a profile
+KNOWN_TYPES = tuple(kind for kind in TYPES if kind.name not in HELD_OUT_TYPES)
 
 
 def _unit(*key: str) -> float:
@@ -118,21 +119,36 @@ def _levels(kind: PersonType, domain: str) -> dict[str, int]:
 
 def favourite(kind: PersonType, domain: str, attribute: str) -> str:
     """The value of `attribute` that people of this type favour in this domain."""
-    values = ATTRIBUTES[attribute].values
-    index = values.index(FAVOURITES[attribute][TYPES.index(kind)])
+    values, favourites = ATTRIBUTES[attribute].values, FAVOURITES[attribute]
+    place = TYPES.index(kind) if kind in TYPES else int(_unit("favours", kind.name, attribute) * len(KNOWN_TYPES))
+    index = values.index(favourites[place])
     return values[(index + ((domain, attribute) in ROTATED)) % len(values)]
 
 
 @cache
-def process(family: str) -> Process:
-    """The profile process of `family`, over all ten types. Raises ValueError for an unknown family."""
+def invented(count: int) -> tuple[PersonType, ...]:
+    """Types that nobody is of, made as those of training are: each minds as many attributes as one of them, each drawn
+    as often as they mind it, and favours what one of them favours."""
+    minded, made = [name for kind in KNOWN_TYPES for name in kind.cares], []
+    for number in range(count):
+        rng = random.Random(f"invented {number}")
+        kind, cares = rng.choice(KNOWN_TYPES), set[str]()
+        while len(cares) < len(kind.cares):
+            cares.add(rng.choice(minded))
+        made.append(replace(kind, name=f"invented {number}", cares=tuple(sorted(cares))))
+    return tuple(made)
+
+
+@cache
+def process(family: str, kinds: tuple[PersonType, ...] = TYPES) -> Process:
+    """The profile process of `family`, over `kinds` of people. Raises ValueError for an unknown family."""
     if family not in CANDIDATES:
         raise ValueError(f"population: unknown family {family!r}; choose one of {', '.join(CANDIDATES)}")
     domain, candidates = DOMAIN_OF[family], CANDIDATES[family]
-    shape = (len(TYPES), len(candidates))
+    shape = (len(kinds), len(candidates))
     relevance, importance = np.zeros(shape), np.zeros(shape, dtype=np.int64)
     values = np.zeros((*shape, max(len(ATTRIBUTES[a].values) for a in candidates)))
-    for k, kind in enumerate(TYPES):
+    for k, kind in enumerate(kinds):
         for i, attribute in enumerate(candidates):
             level = _levels(kind, domain)[attribute]
             relevance[k, i] = RELEVANCE[level]
