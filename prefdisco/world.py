@@ -94,8 +94,9 @@ def belief_of(name: str, scenarios: Sequence[Scenario], training: Sequence[Scena
     """The belief called `name` about the people of `scenarios`: computed, or learned from `training`.
 
     `exact` knows which types of people there are in the split; `exact_train` takes everybody for one of those that
-    training scenarios have, `exact_new` for somebody of a type as theirs are made. Raises ConfigError, naming the
-    configuration's `key`, for these where the world is not computed and for an unknown name.
+    training scenarios have, `exact_new` half for that and half for somebody of a type as theirs are made.
+    Raises ConfigError, naming the configuration's `key`, for these where the world is not computed and for an unknown
+    name.
     """
     from prefdisco.elicitation.beliefs import LEARNED, learn
 
@@ -112,7 +113,7 @@ def belief_of(name: str, scenarios: Sequence[Scenario], training: Sequence[Scena
     ways: dict[str, BeliefFactory] = {
         "exact": belief,
         "exact_train": partial(belief, split="train"),
-        "exact_new": partial(belief, split="invented"),
+        "exact_new": partial(belief, split="any"),
     }
     return ways[name]
 

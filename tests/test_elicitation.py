@@ -207,7 +207,7 @@ def test_who_met_the_training_people_only_reads_strangers_worse() -> None:
 
     assert reached("exact_train", known) == reached("exact", known)
     assert reached("exact_train", new) < reached("exact_new", new) - 0.1 < reached("exact", new) - 0.3
-    assert reached("exact_new", known) < reached("exact", known) - 0.1
+    assert reached("exact", known) - 0.2 < reached("exact_new", known) < reached("exact", known)  # what doubt costs
 
 
 def test_looking_ahead_beats_chance() -> None:

@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from prefdisco.elicitation.policies import surest
 from prefdisco.pocket.attributes import ATTRIBUTES, GENERIC_PLAN, STRUCTURAL, plan_grade
 from prefdisco.pocket.people import HELD_OUT_TYPES, TYPES, PersonType
-from prefdisco.pocket.population import NOISE, Floats, invented, process
+from prefdisco.pocket.population import KNOWN_TYPES, NOISE, Floats, invented, process
 from prefdisco.schema import Preference, Scenario
 
-TypeSplit = Literal["train", "heldout", "invented"]
-INVENTED = 600  # types that stand for all that could be; with 2,000 nothing changes by more than a point
-REMEMBERED: dict[TypeSplit, int] = {"train": 4096, "heldout": 4096, "invented": 256}  # beliefs, of 3 KB a type
+TypeSplit = Literal["train", "heldout", "any"]
+REMEMBERED: dict[TypeSplit, int] = {"train": 4096, "heldout": 4096, "any": 256}  # beliefs, of 3 KB a type
 Answers = tuple[tuple[str, str | None], ...]
 
 MET = 5  # the grade of a preference that the plan follows
@@ -46,11 +45,16 @@ def expected_weights(importances: tuple[int, ...]) -> tuple[float, ...]:
     return tuple((chances @ (noisy / noisy.sum(1, keepdims=True))).tolist())
 
 
-def types_of(split: TypeSplit) -> tuple[PersonType, ...]:
-    """The types of people that there are in a split; `invented` are those that there could be."""
-    if split == "invented":
-        return invented(INVENTED)
-    return tuple(kind for kind in TYPES if (kind.name in HELD_OUT_TYPES) == (split == "heldout"))
+def types_of(split: TypeSplit) -> tuple[tuple[PersonType, ...], Floats]:
+    """The types of people that there are in a split, and how likely each is. A person of `any` type is, in half of the
+    cases, of one that could be, and else of one of training."""
+    if split == "any":
+        made = invented()
+        return (*KNOWN_TYPES, *made), np.repeat(
+            [0.5 / len(KNOWN_TYPES), 0.5 / len(made)], [len(KNOWN_TYPES), len(made)]
+        )
+    kinds = KNOWN_TYPES if split == "train" else tuple(kind for kind in TYPES if kind.name in HELD_OUT_TYPES)
+    return kinds, np.full(len(kinds), 1 / len(kinds))
 
 
 @cache
@@ -69,11 +73,11 @@ class Law:
     """
 
     def __init__(self, family: str, split: TypeSplit) -> None:
-        kinds = types_of(split)
+        kinds, shares = types_of(split)
         base, count = process(family, kinds), len(kinds)
         self.candidates, self.subsets = base.candidates, base.subsets
         self.types = tuple(kind.name for kind in kinds)
-        self.start, values = base.prior / count, base.values
+        self.start, values = base.prior * shares[:, None], base.values
         self.weights = np.zeros((count, *base.subsets.shape))
         for k, n in np.ndindex(count, len(base.subsets)):
             present = np.flatnonzero(base.subsets[n])
@@ -304,8 +308,8 @@ def belief(scenario: Scenario, split: TypeSplit | None = None) -> Belief:
     """The belief about the person of a Pocket scenario before any question: nothing but a split of types is known, that
     of the person's own or the one given.
 
-    `split="train"` is how those see a stranger who have met the training people only, however well; "invented" how
-    those do who know how types are made, and take nobody for one that they have met.
+    `split="train"` is how those see a stranger who have met the training people only, however well; "any" how
+    those do who know how types are made too, and that a stranger may be of another.
     """
     if scenario.problem.family is None:
         raise ValueError(f"belief: scenario {scenario.id} has no family; exact beliefs exist for Pocket scenarios only")

@@ -81,6 +81,7 @@ IMPORTANCE = ((3, 4), (2, 3), (2, 2))  # the two importances that each level of 
 NOISE = ((-1, 0.25), (0, 0.5), (1, 0.25))  # of importance
 SIZES = (4, 5, 6)  # of a profile
 KNOWN_TYPES = tuple(kind for kind in TYPES if kind.name not in HELD_OUT_TYPES)
+INVENTED = 600  # types that stand for all that could be; what is known of people by 2,000 differs by less than a point
 
 
 def _unit(*key: str) -> float:
@@ -126,16 +127,17 @@ def favourite(kind: PersonType, domain: str, attribute: str) -> str:
 
 
 @cache
-def invented(count: int) -> tuple[PersonType, ...]:
+def invented() -> tuple[PersonType, ...]:
     """Types that nobody is of, made as those of training are: each minds as many attributes as one of them, each drawn
     as often as they mind it, and favours what one of them favours."""
     minded, made = [name for kind in KNOWN_TYPES for name in kind.cares], []
-    for number in range(count):
-        rng = random.Random(f"invented {number}")
+    for number in range(INVENTED):
+        name = f"invented {number}"
+        rng = random.Random(name)
         kind, cares = rng.choice(KNOWN_TYPES), set[str]()
         while len(cares) < len(kind.cares):
             cares.add(rng.choice(minded))
-        made.append(replace(kind, name=f"invented {number}", cares=tuple(sorted(cares))))
+        made.append(replace(kind, name=name, cares=tuple(sorted(cares))))
     return tuple(made)
 
 
