@@ -149,7 +149,8 @@ def claim(
 ) -> None:
     """Write `config` (YAML) to `config.yaml`: this folder now belongs to it.
 
-    A dotted key that the folder does not have, being of an earlier version, counts as its default.
+    `defaults` are those of every dotted key that there is: one that the folder does not have, being of an earlier
+    version, counts as its default, and of a key whose value is a mapping nothing may be missing now either.
 
     Raises RunError, naming the first difference, where the folder was made with other `settings`.
     """
@@ -157,11 +158,16 @@ def claim(
     if path.exists():
         earlier = OmegaConf.to_container(OmegaConf.load(path))
         held = earlier if isinstance(earlier, dict) else {}
-        before, now = {**(defaults or {}), **dict(_leaves(held))}, dict(_leaves(settings))
-        for name, value in now.items():
-            if before.get(name) != value:
+        before, now, inner = dict(_leaves(held)), dict(_leaves(settings)), dict[str, None]()
+        for key, default in (defaults or {}).items():
+            within = dict.fromkeys(name for name in before if name.startswith(f"{key}."))
+            inner |= within
+            if not within and key not in before:
+                before |= dict(_leaves({key: default}))
+        for name in now | inner:
+            if before.get(name) != now.get(name):
                 raise RunError(
-                    f"{path}: this run folder was made with {name}={before.get(name)}, not {value}; "
+                    f"{path}: this run folder was made with {name}={before.get(name)}, not {now.get(name)}; "
                     "choose another with run=FOLDER"
                 )
     atomic_write(path, config)

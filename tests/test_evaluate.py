@@ -196,6 +196,25 @@ def test_a_run_folder_of_an_earlier_version_had_the_default_of_a_later_key(tmp_p
 
 
 @pytest.mark.parametrize(
+    ("held", "now", "difference"),
+    [
+        ("{a: 1, b: 2}", {"a": 1}, "trainer.b=2, not None"),
+        ("{a: 1}", {"a": 1, "b": 2}, "trainer.b=None, not 2"),
+        ("{a: 1}", {}, "trainer=None, not {}"),
+        ("{a: 1}", None, "trainer.a=1, not None"),
+        ("{}", {"a": 1}, "trainer.a=None, not 1"),
+        ("null", {"a": 1}, "trainer.a=None, not 1"),
+    ],
+)
+def test_fields_of_another_library_are_all_compared(held: str, now: Any, difference: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(f"trainer: {held}\n", encoding="utf-8")
+    with pytest.raises(RunError, match=f"made with {difference}"):
+        claim(tmp_path, "", {"trainer": now}, {"trainer": {}, "mix": {"plain": 1}})
+    (tmp_path / "config.yaml").write_text("trainer: {a: 1}\n", encoding="utf-8")
+    claim(tmp_path, "", {"trainer": {"a": 1}, "mix": {"plain": 1}}, {"trainer": {}, "mix": {"plain": 1}})
+
+
+@pytest.mark.parametrize(
     ("source", "message"),
     [("pocket:tset", "pocket:test"), ("nowhere.jsonl", "no such file"), ("broken.jsonl", "broken.jsonl:2: ")],
 )

@@ -64,10 +64,7 @@ def conduct(
     folder = Path(recipe.run)
     first, last = Path(recipe.before or folder / "before"), folder / "after"
     with lock(folder):
-        model = start(recipe)  # a folder is claimed for models that are there
-        weights = fingerprint(model[0])
-        if other := partner(recipe):
-            check_alike(model, other, f"model={recipe.model} and merge.model={recipe.merge.model}")
+        weights = fingerprint_of(recipe)  # a folder is claimed for models that are there
         claim(folder, recipe.to_yaml(), recipe.model_dump(mode="json", exclude={"run", "remote"}), recipe.defaults())
         before = evaluate(evaluation(recipe, spelled(recipe.model, first), first), wait=bool(recipe.before))
         prepared = prepare(shared(weights))
@@ -115,6 +112,15 @@ def start(recipe: TrainRecipe) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     """The model that the training starts from, as it plays, and its tokenizer. Raises ModelError where they are not
     there."""
     return load(recipe.model, device="cpu", dtype=recipe.eval.dtype)
+
+
+def fingerprint_of(recipe: TrainRecipe) -> str:
+    """Of the weights that the training starts from. Raises ModelError where they, or those that the trained ones are to
+    be merged with, are not there or do not fit each other."""
+    model = start(recipe)
+    if other := partner(recipe):
+        check_alike(model, other, f"model={recipe.model} and merge.model={recipe.merge.model}")
+    return fingerprint(model[0])
 
 
 def partner(recipe: TrainRecipe) -> Loaded | None:
