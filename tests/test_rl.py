@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -410,3 +411,17 @@ def test_two_processes_play_and_learn_the_same(tmp_path: Path) -> None:
     names = [name for name in ours if name.startswith(("reward", "episodes/"))]
     assert len(names) > 15 and {name: theirs[name] for name in names} == pytest.approx({n: ours[n] for n in names})
     assert theirs["grad_norm"] == pytest.approx(ours["grad_norm"], rel=1e-2)
+
+
+def test_killed_after_its_last_step_it_makes_none_more(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    summary = rl.run(recipe(tmp_path, "trainer.max_steps=1"))
+    before, steps = weights(tmp_path), json.loads((tmp_path / "trained.json").read_text())["steps"]
+    for made in ("checkpoint", "after"):
+        shutil.rmtree(tmp_path / made)
+    for made in ("trained.json", "summary.json"):
+        (tmp_path / made).unlink()
+    again = rl.run(recipe(tmp_path, "trainer.max_steps=1"))
+    assert summary is not None and again is not None and again["after"] == summary["after"]
+    assert json.loads((tmp_path / "trained.json").read_text())["steps"] == steps
+    assert all(torch.equal(weight, before[name]) for name, weight in weights(tmp_path).items())

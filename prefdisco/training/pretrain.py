@@ -29,9 +29,9 @@ from prefdisco.files import atomic_write, claim, lock, writing
 from prefdisco.hashing import digest
 from prefdisco.pocket.corpus import Document, documents
 from prefdisco.protocol import join_thinking
+from prefdisco.training import saves
 from prefdisco.training.base_card import base_card
 from prefdisco.training.optimizer import MuonAdamW
-from prefdisco.training.saves import last_save
 from prefdisco.training.tokenizer import END, START, train_tokenizer
 
 OFF = "<think></think>"  # what the template writes when thinking is off
@@ -113,7 +113,7 @@ def _train(recipe: PretrainRecipe, folder: Path) -> Path:
     settings = TrainingArguments(**arguments)
     optimizer = MuonAdamW.from_arguments(model, settings)
     trainer = Trainer(model, settings, collator, data, processing_class=tokenizer, optimizers=(optimizer, None))
-    trainer.train(resume_from_checkpoint=last_save(folder / "trainer"))
+    saves.train(trainer)
     tokenizer.padding_side = "left"
     checkpoint = folder / "checkpoint"
     model.save_pretrained(checkpoint)

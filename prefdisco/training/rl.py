@@ -24,7 +24,7 @@ from prefdisco.llm.remote import Account
 from prefdisco.report.curves import save_curves
 from prefdisco.scenarios import load_scenarios
 from prefdisco.schema import Scenario
-from prefdisco.training import references
+from prefdisco.training import references, saves
 from prefdisco.training.anchor import Anchor
 from prefdisco.training.checks import (
     check_candidates,
@@ -42,7 +42,6 @@ from prefdisco.training.references import Reference
 from prefdisco.training.replay import Replay, check_replay
 from prefdisco.training.rewards import reward_functions, reward_weights
 from prefdisco.training.rollouts import Rollouts
-from prefdisco.training.saves import last_save
 from prefdisco.training.stages import conduct, launched, save, trainer_arguments, whole
 from prefdisco.training.tracking import RecipeInWandb
 from prefdisco.training.watch import Collapse, Watch
@@ -194,7 +193,7 @@ def train(recipe: RLRecipe, folder: Path) -> None:
     with starting(recipe):
         trainer = trainer_of(recipe, references.read(folder, recipe.reward.least_gain))
     with writing(Path(recipe.run)):
-        trainer.train(resume_from_checkpoint=last_save(Path(str(trainer.args.output_dir))))
+        saves.train(trainer)
     weights = gathered(trainer)
     if trainer.is_world_process_zero():
         history = [entry for entry in trainer.state.log_history if "reward" in entry or "eval_reward" in entry]

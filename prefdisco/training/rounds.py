@@ -36,13 +36,13 @@ from prefdisco.llm.limits import SpendingCapReached
 from prefdisco.llm.local import LocalModel, load
 from prefdisco.llm.loops import run, side_by_side
 from prefdisco.schema import Scenario, parse_line
+from prefdisco.training import saves
 from prefdisco.training.dpo import PairTrainer
 from prefdisco.training.finals import Group, group_of
 from prefdisco.training.preferences import Preference, figures_of, pairs_of
 from prefdisco.training.processes import collected, gathered
 from prefdisco.training.references import Reference
 from prefdisco.training.rollouts import MOST_FAILED
-from prefdisco.training.saves import last_save
 from prefdisco.training.stages import whole
 from prefdisco.training.tracking import RecipeInWandb
 from prefdisco.world import World
@@ -90,7 +90,7 @@ def play_and_learn(
     arguments.output_dir = str(Path(str(arguments.output_dir)) / f"round-{number + 1}")
     trainer = trainer_of(recipe, model, tokenizer, pairs, arguments, watching)
     with writing(Path(recipe.run)):
-        trainer.train(resume_from_checkpoint=last_save(Path(arguments.output_dir)))
+        saves.train(trainer)
     weights = gathered(trainer)
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
     played = json.loads((folder / PLAYED).read_text(encoding="utf-8"))

@@ -27,7 +27,7 @@ from prefdisco.llm.chat import Chat
 from prefdisco.llm.local import LocalModel, fingerprint, load
 from prefdisco.scenarios import load_scenarios
 from prefdisco.schema import Scenario
-from prefdisco.training import onpolicy
+from prefdisco.training import onpolicy, saves
 from prefdisco.training.anchor import Anchor
 from prefdisco.training.checks import (
     check_attention,
@@ -42,7 +42,6 @@ from prefdisco.training.checks import (
 )
 from prefdisco.training.memory import configuration, report
 from prefdisco.training.processes import collected, gathered, is_main, processes, rank, shard_on_cpu, shared
-from prefdisco.training.saves import last_save
 from prefdisco.training.stages import conduct, launched, save, start, trainer_arguments, whole
 from prefdisco.training.tracking import RecipeInWandb
 from prefdisco.training.trainer import TRAINER
@@ -163,7 +162,7 @@ def train(recipe: SFTRecipe, data: Path) -> None:
         callbacks=[RecipeInWandb(recipe), *([Anchor(model, recipe.anchor)] if recipe.anchor else [])],
     )
     with writing(folder):
-        trainer.train(resume_from_checkpoint=last_save(Path(str(arguments.output_dir))))
+        saves.train(trainer)
     weights = gathered(trainer)
     if trainer.is_world_process_zero():
         atomic_write(folder / LESSONS, lesson_card(recipe, data, talks, tokenizer))
