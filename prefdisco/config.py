@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 
 from prefdisco.choices import BeliefName, DType, LearnedName, PolicyName, Variant
 from prefdisco.extensions import Own
@@ -115,8 +115,9 @@ class DataConfig(Section):
         "learned from the training scenarios",
     )
     budget: int = Field(default=5, ge=0, description="questions allowed in a dialogue")
-    question_cost: float = Field(
-        default=0.02, ge=0, description="alignment points that a question must be expected to gain"
+    question_cost: NonNegativeFloat | Annotated[list[NonNegativeFloat], Field(min_length=1)] = Field(
+        default=0.02,
+        description="alignment points that a question must be expected to gain; of several, each scenario draws one",
     )
     drafts: int = Field(
         default=1,

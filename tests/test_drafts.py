@@ -65,9 +65,10 @@ def question(name: str) -> str:
 
 
 def asker(*texts: str, **settings: Any) -> BestQuestion:
-    data = DataConfig(**{"policy": "self", "drafts": max(len(texts), 2), "question_cost": 0.01, **settings})
+    cost = settings.pop("cost", 0.01)
+    data = DataConfig(**{"policy": "self", "drafts": max(len(texts), 2), **settings})
     agent: Any = Drafter(*texts)
-    return BestQuestion(agent, world_of([SCENARIO]), SCENARIO, START, data)
+    return BestQuestion(agent, world_of([SCENARIO]), SCENARIO, START, data, cost)
 
 
 def taken(*texts: str, **settings: Any) -> str:
@@ -89,7 +90,7 @@ def test_what_cannot_be_read_is_asked_last() -> None:
 def test_an_answer_is_taken_where_no_question_is_worth_its_price() -> None:
     answer = thought(format_final("42"))
     assert taken(question(WORST), answer) == question(WORST)
-    assert taken(question(BEST), answer, question_cost=9) == answer
+    assert taken(question(BEST), answer, cost=9) == answer
 
 
 def test_what_cannot_matter_is_worth_the_question_after_it() -> None:

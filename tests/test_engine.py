@@ -314,11 +314,23 @@ def test_policy_self_lets_the_model_ask_its_own_questions(local: LocalModel) -> 
 
 def test_a_learned_belief_is_fitted_on_the_training_scenarios(local: LocalModel) -> None:
     made = engine(Author(local), policy="expected_value", belief="prior")
-    assert isinstance(made.policy, ExpectedValuePolicy)
-    belief = made.policy.factory(SCENARIOS[0])
+    policy = made.policies[0.02]
+    assert isinstance(policy, ExpectedValuePolicy)
+    belief = policy.factory(SCENARIOS[0])
     assert isinstance(belief, LearnedBelief) and belief.key[0] == "prior"
     assert set(belief.candidates) == {p.attribute for s in SCENARIOS for p in s.profile}
     assert asyncio.run(made.dialogue(SCENARIOS[0])).questions
+
+
+def test_of_several_costs_each_scenario_draws_one(local: LocalModel) -> None:
+    def asked(cost: float | list[float]) -> list[int]:
+        made = engine(Author(local), policy="expected_value", question_cost=cost)
+        return [len(asyncio.run(made.dialogue(scenario)).questions) for scenario in SCENARIOS]
+
+    assert asked([0.01]) == asked(0.01) and not any(asked(9.0))
+    drawn = asked([0.01, 9.0])
+    assert all(number in (0, most) for number, most in zip(drawn, asked(0.01), strict=True))
+    assert 0 < sum(number == 0 for number in drawn) < len(drawn)
 
 
 def test_hard_scenarios_get_more_tries(local: LocalModel) -> None:

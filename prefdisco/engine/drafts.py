@@ -81,12 +81,15 @@ class DraftingAgent:
 class BestQuestion(DraftingAgent):
     """Asks the best of `data.drafts` questions of its own. Its final answer is empty, as that of a policy is.
 
-    `lost` says of each turn by how many alignment points it is expected to bring less than the best question there is.
+    A question costs `cost` alignment points. `lost` says of each turn by how many it is expected to bring less than the
+    best question there is.
     """
 
-    def __init__(self, agent: TokenModel, world: World, scenario: Scenario, belief: Belief, data: DataConfig) -> None:
+    def __init__(
+        self, agent: TokenModel, world: World, scenario: Scenario, belief: Belief, data: DataConfig, cost: float
+    ) -> None:
         super().__init__(agent, world, scenario, belief, data.drafts, data.budget)
-        self.cost, self.temperature = data.question_cost, data.draft_temperature
+        self.cost, self.temperature = cost, data.draft_temperature
         self.lost: list[float] = []
 
     async def complete(self, conversation: Conversation, sampling: Sampling) -> Completion:

@@ -38,8 +38,11 @@ class SelfDistill:
     def __init__(self, writer: Model, chat: Chat, world: World, data: DataConfig, seed: int) -> None:
         """`writer` is the model that learns, wherever it is served; `chat` has its tokens."""
         self.writer, self.chat, self.world, self.data, self.seed = writer, chat, world, data, seed
-        self.policy: Policy | None = (
-            None if data.policy == "self" else world.policy(data.policy, data.budget, data.question_cost, data.belief)
+        self.costs = data.question_cost if isinstance(data.question_cost, list) else [data.question_cost]
+        self.policies: dict[float, Policy] = (
+            {}
+            if data.policy == "self"
+            else {cost: world.policy(data.policy, data.budget, cost, data.belief) for cost in self.costs}
         )
         self.belief = world.belief(data.belief) if data.inferred or data.drafts > 1 else None
         if data.inferred and not isinstance(world.judge, OpenJudge):
@@ -107,10 +110,11 @@ class SelfDistill:
 
     async def dialogue(self, scenario: Scenario) -> Interview:
         """The elicitation dialogue: the policy's, or with policy `self` the model's own, or the best of its drafts."""
-        if self.policy is not None:
-            return await interview(scenario, self.policy, self.world, self.data.budget, self.seed)
+        cost = self.costs[stable_seed("cost", self.seed, scenario.id) % len(self.costs)]
+        if self.policies:
+            return await interview(scenario, self.policies[cost], self.world, self.data.budget, self.seed)
         if self.drafter is not None and self.belief is not None:
-            both = BestQuestion(self.drafter, self.world, scenario, self.belief(scenario), self.data)
+            both = BestQuestion(self.drafter, self.world, scenario, self.belief(scenario), self.data, cost)
             seed = stable_seed("data", self.seed, 0)
             played = await play(scenario, parse_condition(DISCOVERY), both, both, self.sampling, seed, self.data.budget)
             return replace(before_the_answer(played, scenario), lost=tuple(both.lost))
