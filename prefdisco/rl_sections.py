@@ -60,6 +60,11 @@ class RewardConfig(Section):
         ge=0,
         description="with drafts: what a right answer earns besides, unless it comes too early; holds what is solved",
     )
+    tolerance: float = Field(
+        default=0.02,
+        ge=0,
+        description="with drafts: what loses less of the attainable gain than this is as good as the best",
+    )
     belief: BeliefName = Field(
         default="exact",
         description="what an answer's worth is read from: the exact posterior (Pocket), or a model that is learned "

@@ -49,7 +49,7 @@ def base() -> LocalModel:
 
 
 def deliberation(agent: Any, budget: int = 3, kind: type[Deliberation] = Deliberation, **reward: float) -> Deliberation:
-    drafting = Drafting(RewardConfig(**{"question": 0.0, "information": 2.0, **reward}), 6, budget)
+    drafting = Drafting(RewardConfig(**{"question": 0.0, "information": 2.0, "tolerance": 0.0, **reward}), 6, budget)
     both = kind(agent, world_of([SCENARIO]), SCENARIO, "discovery", START, KNOWN, drafting)
     both.asked = about
     return both
@@ -215,7 +215,7 @@ class Written:
 
 def credit(condition: str, *texts: str, scaled: bool = False, **reward: float) -> float:
     """What the best of these drafts earns."""
-    settings = RewardConfig(**{"question": 0.0, "information": 2.0, **reward})
+    settings = RewardConfig(**{"question": 0.0, "information": 2.0, "tolerance": 0.0, **reward})
     agent: Any = Written(*texts)
     drafting = Drafting(settings, len(texts), 1, scaled)
     both = Deliberation(agent, world_of([SCENARIO]), SCENARIO, condition, START, KNOWN, drafting)
@@ -236,7 +236,7 @@ def test_scaled_credits_are_in_standard_deviations_and_do_not_fade() -> None:
     asked = [format_question(name) for name in ("weather", best, "weather", "weather")]
     assert credit("discovery", *asked) == pytest.approx(2 * 0.75 * GAINS[0] / 2)
     assert credit("discovery", *asked, scaled=True) == pytest.approx(2 * 1.5, rel=0.02)
-    fine = credit("discovery", *asked, scaled=True, question=GAINS[0])  # a question costs more than what lies between
+    fine = credit("discovery", *asked, scaled=True, tolerance=GAINS[0])  # more than what lies between
     assert fine == pytest.approx(2 * 0.75 * 0.5)
     assert credit("discovery", *asked[:1], scaled=True) == credit("discovery", *asked[2:], scaled=True) == 0
     answers = [format_final(text) for text in (RIGHT, KIND)]
@@ -260,9 +260,10 @@ def test_what_could_not_be_better_is_imitated() -> None:
     assert credit("discovery", format_question("weather"), imitation=0.3) == 0
     second = DIMENSIONS[sorted(START.gains(), key=lambda name: -START.gains()[name])[1]].questions[0]
     lost = (GAINS[0] - GAINS[1]) / 2
-    assert credit("discovery", format_question(second), imitation=0.3, question=lost * 0.9) == 0
-    near = {"imitation": 0.3, "question": lost * 1.1}
-    assert credit("discovery", format_question(second), **near) == pytest.approx(0.3), "less than a question costs"
+    assert credit("discovery", format_question(second), imitation=0.3, tolerance=lost * 0.9) == 0
+    near = {"imitation": 0.3, "tolerance": lost * 1.1}
+    assert credit("discovery", format_question(second), **near) == pytest.approx(0.3), "as good as the best"
+    assert credit("discovery", format_question(best), imitation=0.3, question=9) == 0, "not worth its price"
     assert credit("discovery", answers[0], imitation=0.3) == 0, "too early"
     assert credit("discovery", answers[0], imitation=0.3, question=9) == pytest.approx(0.3), "nothing is worth a price"
     assert credit("oracle", format_final(WRONG), unformed(WRONG), imitation=0.3) == 0

@@ -11,11 +11,11 @@ was said before is in the difference:
                           the same and a price for a question that was asked before: people who are asked again leave
     credit              = information * (loss(taken) - mean loss of the drafts)   where the agent may still ask
                         + reward(taken) - mean reward of the drafts that answer   where the taken one answers
-                        + imitation                                               where nothing is better by a price
+                        + imitation                                               where nothing is better by a tolerance
                         0                                                         where the answer is wrong
 
 in units of the attainable gain, for each token of the turn. Where the differences are `scaled`, each is divided by the
-standard deviation of what was compared, as GRPO does with a group (of questions, by their price at least): then the
+standard deviation of what was compared, as GRPO does with a group (of questions, by the tolerance at least): then the
 best of several is learned as firmly where little is at stake, and does not fade as drafts become alike.
 
 Q is the value by which the ceiling's policy asks (`elicitation/policies.py`). By q alone, the second best question
@@ -118,8 +118,8 @@ class Deliberation(DraftingAgent):
 
     @property
     def near(self) -> float:
-        """What loses less, the price of a question, is as good as the best."""
-        return max(self.reward.question, TINY)
+        """What loses less is as good as the best."""
+        return max(self.reward.tolerance, TINY)
 
     @property
     def price(self) -> float:
