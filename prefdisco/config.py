@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, field_validator
 
 from prefdisco.choices import BeliefName, DType, LearnedName, PolicyName, Variant
 from prefdisco.extensions import Own
@@ -115,9 +115,10 @@ class DataConfig(Section):
         "learned from the training scenarios",
     )
     budget: int = Field(default=5, ge=0, description="questions allowed in a dialogue")
-    question_cost: NonNegativeFloat | Annotated[list[NonNegativeFloat], Field(min_length=1)] = Field(
+    question_cost: float | list[float] = Field(
         default=0.02,
-        description="alignment points that a question must be expected to gain; of several, each scenario draws one",
+        description="alignment points, 0 or more, that a question must be expected to gain; of several, each scenario "
+        "draws one",
     )
     drafts: int = Field(
         default=1,
@@ -153,6 +154,14 @@ class DataConfig(Section):
     seed: int | None = Field(
         default=None, description="seed of the data, if not that of the run: runs with other seeds can share it"
     )
+
+    @field_validator("question_cost")
+    @classmethod
+    def _costs(cls, value: float | list[float]) -> float | list[float]:
+        costs = value if isinstance(value, list) else [value]
+        if not costs or not min(costs) >= 0:
+            raise ValueError("a cost is 0 or more, and there is one at least")
+        return value
 
 
 class TeachConfig(Section):

@@ -252,3 +252,9 @@ def test_the_rivals_differ_in_what_they_teach_and_in_nothing_else() -> None:
     same = {"name", "run", "description", "teach"}
     assert len({recipe.teach.model_dump_json() for recipe in [main_, *rivals]}) == 1 + len(rivals) >= 5
     assert all(rival.model_dump(exclude=same) == main_.model_dump(exclude=same) for rival in rivals)
+
+
+@pytest.mark.parametrize("costs", ["[]", "[0.1,-1]", "-1"])
+def test_a_question_costs_nothing_or_more(costs: str) -> None:
+    with pytest.raises(ConfigError, match=r"data\.question_cost=.*a cost is 0 or more"):
+        load(SFTRecipe, ["recipe=selfdistill", f"data.question_cost={costs}"])
