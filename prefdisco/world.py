@@ -38,11 +38,13 @@ class World:
         """The belief called `name` about these people, learned from their scenarios where it is not computed."""
         return belief_of(name, self.scenarios, self.scenarios, "data.belief")
 
-    def policy(self, name: str, budget: int, cost: float, belief: str = "exact") -> Policy:
-        """The question policy called `name`, asking from the belief called `belief`: the exact one, or one that is
-        learned from this world's scenarios. Raises ConfigError for names that there are not, or not here."""
+    def policies(self, name: str, budget: int, costs: Sequence[float], belief: str = "exact") -> dict[float, Policy]:
+        """The question policy called `name` for each cost, asking from the belief called `belief`: the exact one, or
+        one that is learned, once, from this world's scenarios. Raises ConfigError for names that there are not, or not
+        here."""
+        factory = self.belief(belief)
         try:
-            return get_policy(name, self.belief(belief), budget, cost)
+            return {cost: get_policy(name, factory, budget, cost) for cost in costs}
         except ConfigError:
             raise
         except ValueError as error:

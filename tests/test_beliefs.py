@@ -279,8 +279,8 @@ def test_uncertain_and_informative_questions_are_asked_first() -> None:
 def test_a_world_asks_from_the_belief_it_is_told_to() -> None:
     training = scenarios("train", 150)
     world = world_of(training)
-    exact = world.policy("expected_value", 5, 0.0)
-    prior = world.policy("expected_value", 5, 0.0, "prior")
+    exact = world.policies("expected_value", 5, [0.0])[0.0]
+    prior = world.policies("expected_value", 5, [0.0], "prior")[0.0]
     asked = [
         [a for a, _ in interview(prior, s)] for s in training[:40] if s.problem.family == training[0].problem.family
     ]
@@ -289,7 +289,7 @@ def test_a_world_asks_from_the_belief_it_is_told_to() -> None:
     with pytest.raises(
         ConfigError, match=r"data\.belief=guess: unknown belief; choose one of exact, exact_train, exact_new, prior"
     ):
-        world.policy("random", 5, 0.0, "guess")
+        world.policies("random", 5, [0.0], "guess")
 
 
 def test_a_world_states_a_preference_as_its_scenarios_describe_it() -> None:

@@ -35,7 +35,7 @@ from prefdisco.world import world_of
 
 def talk(scenario: Scenario, policy: str = "exact", budget: int = BUDGET, cost: float = 0.02) -> Interview:
     world = world_of(SCENARIOS)
-    return asyncio.run(interview(scenario, world.policy(policy, budget, cost), world, budget, seed=0))
+    return asyncio.run(interview(scenario, world.policies(policy, budget, [cost])[cost], world, budget, seed=0))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_an_interview_reveals_exactly_what_the_profile_says(policy: str) -> None
 
 def test_the_exact_policy_asks_about_what_is_worth_most_and_never_twice() -> None:
     world = world_of(SCENARIOS)
-    policy = world.policy("exact", BUDGET, 0.02)
+    policy = world.policies("exact", BUDGET, [0.02])[0.02]
     for scenario in SCENARIOS:
         answered: list[tuple[str, str | None]] = []
         for question in talk(scenario).questions:

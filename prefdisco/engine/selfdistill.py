@@ -40,9 +40,7 @@ class SelfDistill:
         self.writer, self.chat, self.world, self.data, self.seed = writer, chat, world, data, seed
         self.costs = data.question_cost if isinstance(data.question_cost, list) else [data.question_cost]
         self.policies: dict[float, Policy] = (
-            {}
-            if data.policy == "self"
-            else {cost: world.policy(data.policy, data.budget, cost, data.belief) for cost in self.costs}
+            {} if data.policy == "self" else world.policies(data.policy, data.budget, self.costs, data.belief)
         )
         self.belief = world.belief(data.belief) if data.inferred or data.drafts > 1 else None
         if data.inferred and not isinstance(world.judge, OpenJudge):
